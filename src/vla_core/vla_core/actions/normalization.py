@@ -43,9 +43,7 @@ class NormalizationSpec:
         return cls(low=(-bound,) * ARM_DIM, high=(bound,) * ARM_DIM)
 
     @classmethod
-    def from_percentiles(
-        cls, actions: ArrayLike, lower: float = 1.0, upper: float = 99.0
-    ) -> "NormalizationSpec":
+    def from_percentiles(cls, actions: ArrayLike, lower: float = 1.0, upper: float = 99.0) -> "NormalizationSpec":
         """Return the range between two percentiles of each dimension of (T, >=6) actions.
 
         Raises:
