@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which action of which chunk is due now.
+
+Both schedules share one contract: ``push`` takes a new chunk, ``due`` returns an action exactly once, when its time
+has come, and ``None`` otherwise; ``clear`` drops everything. Times are nanoseconds of one clock.
+"""
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_core.types import ActionChunk
+
+Action = NDArray[np.float32]
+ScheduleName = Literal["first_action", "receding_horizon"]
+
+
+class ChunkSchedule(Protocol):
+    """Decides which action is executed when."""
+
+    def push(self, chunk: ActionChunk) -> None:
+        """Take a new chunk."""
+
+    def due(self, now_ns: int) -> Action | None:
+        """Return the (7,) action that becomes due at ``now_ns``, once; ``None`` when nothing does."""
+
+    def clear(self) -> None:
+        """Drop everything that is left."""
+
+
+class FirstAction:
+    """Execute the first action of the newest chunk, as RoboVLMs' evaluation does."""
+
+    def __init__(self) -> None:
+        self._newest: ActionChunk | None = None
+
+    def push(self, chunk: ActionChunk) -> None:
+        """Take a new chunk; an older one that has not begun is dropped."""
+        self._newest = chunk
+
+    def due(self, now_ns: int) -> Action | None:
+        """Return the first action of a chunk that has just arrived."""
+        chunk, self._newest = self._newest, None
+        return None if chunk is None else chunk.actions[0]
+
+    def clear(self) -> None:
+        """Drop the chunk that has not begun."""
+        self._newest = None
+
+
+class RecedingHorizon:
+    """Execute ``num_executed`` actions of a chunk at its period, then change to the newest chunk.
+
+    Args:
+        num_executed: Actions of each chunk that are executed; a shorter chunk is executed whole.
+    """
+
+    def __init__(self, num_executed: int) -> None:
+        if num_executed < 1:
+            raise ValueError(f"num_executed must be at least 1, found {num_executed}")
+        self._num_executed = num_executed
+        self.clear()
+
+    def push(self, chunk: ActionChunk) -> None:
+        """Take a new chunk; it begins when the current one has been executed."""
+        self._newest = chunk
+
+    def due(self, now_ns: int) -> Action | None:
+        """Return the action whose slot has begun; slots that were missed are skipped, not caught up."""
+        if self._current is not None:
+            slot = int((now_ns - self._begin_ns) // (self._current.period_s * 1e9))
+            if slot < min(self._num_executed, len(self._current.actions)):
+                return self._take(slot)
+        if self._newest is None:
+            return None
+        self._current, self._newest = self._newest, None
+        self._begin_ns, self._next_slot = now_ns, 0
+        return self._take(0)
+
+    def clear(self) -> None:
+        """Drop the rest of the current chunk and the one that waits."""
+        self._current: ActionChunk | None = None
+        self._newest: ActionChunk | None = None
+        self._begin_ns = 0
+        self._next_slot = 0
+
+    def _take(self, slot: int) -> Action | None:
+        assert self._current is not None
+        if slot < self._next_slot:
+            return None
+        self._next_slot = slot + 1
+        return self._current.actions[slot]
+
+
+def make_schedule(name: ScheduleName, num_executed: int) -> ChunkSchedule:
+    """Return the schedule called ``name``; ``num_executed`` matters to ``receding_horizon`` alone."""
+    return FirstAction() if name == "first_action" else RecedingHorizon(num_executed)

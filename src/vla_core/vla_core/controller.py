@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy actions to guarded commands: the one path that live control, the scripted expert and replay share.
+
+``begin`` takes a new policy action at the policy's rate and sets a goal; ``command`` is called at the command rate
+and gives the pose to send now, on the straight way to that goal, through the guard. When no new action comes, the
+commands stay at the goal: the arm stands still.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vla_core.actions.action_space import ActionSpace, target_pose
+from vla_core.geometry import Pose, angle_rad, distance_m, step_towards
+from vla_core.guard import Guard
+from vla_core.robot_spec import RobotSpec
+from vla_core.types import Command
+
+
+class ActionController:
+    """Turns policy actions into commands for one robot. Not thread-safe.
+
+    Attributes:
+        guard: The guard that every command passes.
+
+    Args:
+        spec: The robot.
+        space: Meaning of the actions.
+        period_s: Spacing of the actions, seconds.
+    """
+
+    def __init__(self, spec: RobotSpec, space: ActionSpace, period_s: float) -> None:
+        self._command_spec = spec.command
+        self._space = space
+        self._period_ns = period_s * 1e9
+        self._max_dt_s = 2.0 / spec.command.rate_hz
+        self.guard = Guard(spec.limits)
+        self._sent: Command | None = None
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether there is a pose to command."""
+        return self._sent is not None
+
+    def release(self) -> None:
+        """Forget the commanded pose; the next motion needs ``anchor``."""
+        self._sent = None
+
+    def anchor(self, pose_tcp_in_base: Pose, gripper_open: float, now_ns: int) -> None:
+        """Start, or start again, from the measured pose; no motion is asked for."""
+        self._sent = Command(pose_tcp_in_base, gripper_open)
+        self._sent_ns = now_ns
+        self.hold(now_ns)
+
+    def hold(self, now_ns: int) -> None:
+        """Make the pose commanded last the goal: the arm comes to rest there."""
+        sent = self._last_sent()
+        self._start = self._goal = sent.pose_tcp_in_base
+        self._gripper_open = sent.gripper_open
+        self._begin_ns = now_ns
+
+    def begin(self, action: ArrayLike, measured: Pose, now_ns: int) -> bool:
+        """Take a new policy action; return whether it was admitted (otherwise the arm holds).
+
+        Args:
+            action: (7,) six normalised arm numbers, then ``gripper_open``.
+            measured: Pose of the TCP in base, for ``reference: measured`` and for re-anchoring.
+            now_ns: Time at which the action begins.
+        """
+        action = np.asarray(action, dtype=np.float64)
+        sent = self._last_sent()
+        if not np.isfinite(action).all():
+            self.guard.refuse_action()
+            self.hold(now_ns)
+            return False
+        reference = self._reference(measured)
+        goal = self.guard.admit(reference, target_pose(self._space, reference, action))
+        if goal is None:
+            self.hold(now_ns)
+            return False
+        self._start, self._goal, self._begin_ns = sent.pose_tcp_in_base, goal, now_ns
+        self._gripper_open = float(np.clip(action[6], 0.0, 1.0))
+        return True
+
+    def command(self, now_ns: int) -> Command:
+        """Return the guarded command to send at ``now_ns``."""
+        sent = self._last_sent()
+        fraction = min(max((now_ns - self._begin_ns) / self._period_ns, 0.0), 1.0)
+        target = step_towards(self._start, self._goal, fraction)
+        # A command that comes late does not earn the distance of the time that was lost.
+        dt_s = min(max((now_ns - self._sent_ns) * 1e-9, 0.0), self._max_dt_s)
+        pose = self.guard.limit(sent.pose_tcp_in_base, target, dt_s)
+        self._sent, self._sent_ns = Command(pose, self._gripper_open), now_ns
+        return self._sent
+
+    def _reference(self, measured: Pose) -> Pose:
+        """Return the pose that the next action is relative to."""
+        if self._command_spec.reference == "measured":
+            return measured
+        strayed = (
+            distance_m(self._goal, measured) > self._command_spec.reanchor_m
+            or angle_rad(self._goal, measured) > self._command_spec.reanchor_rad
+        )
+        return measured if strayed else self._goal
+
+    def _last_sent(self) -> Command:
+        if self._sent is None:
+            raise RuntimeError("the controller has no pose yet: call anchor with the measured pose first")
+        return self._sent

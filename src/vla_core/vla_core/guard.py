@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last word before a command leaves: small enough to read in one sitting.
+
+Fixed order, each stage counting what it did:
+
+1. ``finite``     a NaN or infinite action or pose is refused; the arm holds.
+2. ``age``        a missing, old or frozen stream is refused; the arm holds. (Found by the observer, counted here.)
+3. ``step``       one policy action asks for no more than ``max_step``; clamped along its direction.
+4. ``speed``      two consecutive commands differ by no more than ``max_speed * dt``; clamped along the way.
+5. ``workspace``  the target stays in the box; clamped per axis.
+
+``admit`` runs stages 1 and 3 once per policy action, ``limit`` runs 1, 4 and 5 once per command. A pose that starts
+outside the box (a person put it there) may come back in, at limited speed, and never goes further out.
+
+This is software on a general-purpose computer: it is not a certified safety function (``docs/safety.md``).
+"""
+
+from collections import Counter
+from enum import Enum
+
+import numpy as np
+
+from vla_core.geometry import Pose, angle_rad, distance_m, step_towards
+from vla_core.robot_spec import LimitsSpec
+
+
+class GuardStage(Enum):
+    """Stages of the guard, in their fixed order."""
+
+    FINITE = "finite"
+    AGE = "age"
+    STEP = "step"
+    SPEED = "speed"
+    WORKSPACE = "workspace"
+
+
+class Guard:
+    """Keeps targets inside the limits of one robot.
+
+    Attributes:
+        interventions: How often each stage changed or refused something since the start.
+    """
+
+    def __init__(self, limits: LimitsSpec) -> None:
+        self._limits = limits
+        self._box_min_m = np.array(limits.workspace_min_m)
+        self._box_max_m = np.array(limits.workspace_max_m)
+        self.interventions: Counter[GuardStage] = Counter({stage: 0 for stage in GuardStage})
+
+    def admit(self, reference: Pose, goal: Pose) -> Pose | None:
+        """Return the goal of one policy action, clamped to one step from ``reference``; ``None`` refuses it.
+
+        Both poses are of the TCP in the base frame.
+        """
+        if not _is_finite(goal):
+            self.interventions[GuardStage.FINITE] += 1
+            return None
+        return self._clamp(GuardStage.STEP, reference, goal, self._limits.max_step_m, self._limits.max_step_rad)
+
+    def limit(self, previous: Pose, target: Pose, dt_s: float) -> Pose:
+        """Return the pose to command now; ``previous`` when the target is not finite.
+
+        Args:
+            previous: Pose commanded ``dt_s`` ago, TCP in base.
+            target: Pose asked for, TCP in base.
+            dt_s: Time since the previous command, seconds.
+        """
+        if not _is_finite(target):
+            self.interventions[GuardStage.FINITE] += 1
+            return previous
+        reach_m, reach_rad = self._limits.max_speed_m_s * dt_s, self._limits.max_speed_rad_s * dt_s
+        target = self._clamp(GuardStage.SPEED, previous, target, reach_m, reach_rad)
+        return self._keep_in_workspace(previous, target)
+
+    def refuse_observation(self) -> None:
+        """Count one tick at which the ages of the streams forbade an action."""
+        self.interventions[GuardStage.AGE] += 1
+
+    def refuse_action(self) -> None:
+        """Count one action that held a NaN or an infinity."""
+        self.interventions[GuardStage.FINITE] += 1
+
+    def _clamp(self, stage: GuardStage, start: Pose, end: Pose, reach_m: float, reach_rad: float) -> Pose:
+        """Shorten the way from ``start`` to ``end`` until translation and rotation are both within reach."""
+        length_m, turn_rad = distance_m(start, end), angle_rad(start, end)
+        if length_m <= reach_m and turn_rad <= reach_rad:
+            return end
+        self.interventions[stage] += 1
+        fraction = min(
+            reach_m / length_m if length_m > reach_m else 1.0,
+            reach_rad / turn_rad if turn_rad > reach_rad else 1.0,
+        )
+        return step_towards(start, end, fraction)
+
+    def _keep_in_workspace(self, previous: Pose, target: Pose) -> Pose:
+        lowest_m = np.minimum(self._box_min_m, previous.position_m)
+        highest_m = np.maximum(self._box_max_m, previous.position_m)
+        position_m = np.clip(target.position_m, lowest_m, highest_m)
+        if np.array_equal(position_m, target.position_m):
+            return target
+        self.interventions[GuardStage.WORKSPACE] += 1
+        return Pose(position_m, target.rotation)
+
+
+def _is_finite(pose: Pose) -> bool:
+    return bool(np.isfinite(pose.position_m).all() and np.isfinite(pose.rotation.as_quat()).all())

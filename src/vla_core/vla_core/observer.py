@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams to an ``Observation`` at a tick, or a refusal that names the stream. Nothing is ever filled in.
+
+Live, messages come from callbacks and the time is the ROS clock; offline both come from a bag. Everything else is
+this file, so both give the same observations to the bit.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vla_core.actions.gripper import open_from_joint
+from vla_core.codecs import IMAGE_DECODERS
+from vla_core.codecs.image import same_picture
+from vla_core.codecs.joint_state import decode_joint_positions
+from vla_core.codecs.pose_stamped import decode_pose
+from vla_core.codecs.stamp import stamp_ns_of
+from vla_core.errors import CodecError, ObservationRefusedError, RefusalKind
+from vla_core.robot_spec import RobotSpec
+from vla_core.timeline import Sample, StreamBuffer
+from vla_core.types import Observation
+
+TCP_POSE = "tcp_pose"
+JOINTS = "joints"
+_CAPACITY = 32
+_NS_PER_MS = 1e6
+
+
+class Observer:
+    """Holds the newest messages of each stream of a robot and makes observations of them. Not thread-safe.
+
+    Streams are the camera names of the robot spec, ``tcp_pose`` and ``joints``.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self._spec = spec
+        self._buffers: dict[str, StreamBuffer[Any]] = {
+            **{name: StreamBuffer(_CAPACITY, same_picture) for name in spec.cameras},
+            TCP_POSE: StreamBuffer(_CAPACITY),
+            JOINTS: StreamBuffer(_CAPACITY),
+        }
+        self._max_age_ms: dict[str, float] = {
+            **{name: camera.max_age_ms for name, camera in spec.cameras.items()},
+            TCP_POSE: spec.tcp_pose.max_age_ms,
+            JOINTS: spec.joints.max_age_ms,
+        }
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of all streams."""
+        return tuple(self._buffers)
+
+    def push(self, stream: str, message: Any) -> bool:
+        """Store a message under its header stamp; False when it came out of order and was dropped."""
+        return self._buffers[stream].push(stamp_ns_of(message), message)
+
+    def newest_stamp_ns(self, stream: str) -> int | None:
+        """Return the stamp of the newest message of a stream, ``None`` before the first."""
+        newest = self._buffers[stream].newest
+        return None if newest is None else newest.stamp_ns
+
+    def ages_ms(self, now_ns: int) -> Mapping[str, float]:
+        """Return the age of each stream at ``now_ns``, milliseconds; infinite before the first message."""
+        samples = {name: buffer.hold(now_ns) for name, buffer in self._buffers.items()}
+        return {
+            name: (now_ns - sample.stamp_ns) / _NS_PER_MS if sample else float("inf")
+            for name, sample in samples.items()
+        }
+
+    def require_fresh(self, now_ns: int) -> None:
+        """Check that each stream is there, young enough and not frozen; cheap, decodes nothing.
+
+        Raises:
+            ObservationRefusedError: A stream is not; the sentence names it, its age and its limit.
+        """
+        for stream in self._buffers:
+            self._fresh_sample(stream, now_ns)
+
+    def observe(self, now_ns: int) -> Observation:
+        """Return the observation at ``now_ns``.
+
+        Raises:
+            ObservationRefusedError: A stream is missing, old, frozen or cannot be decoded.
+        """
+        samples = {stream: self._fresh_sample(stream, now_ns) for stream in self._buffers}
+        spec = self._spec
+        images = {
+            name: _decode(name, IMAGE_DECODERS[camera.type], samples[name].value)
+            for name, camera in spec.cameras.items()
+        }
+        names = (*spec.joints.names, spec.gripper.joint)
+        joints = _decode(JOINTS, lambda m: decode_joint_positions(m, names), samples[JOINTS].value)
+        pose = _decode(TCP_POSE, lambda m: decode_pose(m, spec.base_frame), samples[TCP_POSE].value)
+        return Observation(
+            stamp_ns=now_ns,
+            images=images,
+            pose_tcp_in_base=pose,
+            joint_positions_rad=joints[:-1],
+            gripper_open=open_from_joint(
+                joints[-1], closed=spec.gripper.joint_closed, opened=spec.gripper.joint_open
+            ),
+            source_stamps_ns={stream: sample.stamp_ns for stream, sample in samples.items()},
+        )
+
+    def _fresh_sample(self, stream: str, now_ns: int) -> Sample[Any]:
+        sample = self._buffers[stream].hold(now_ns)
+        if sample is None:
+            raise self._nothing_yet(stream, now_ns)
+        limit_ms, age_ms = self._max_age_ms[stream], (now_ns - sample.stamp_ns) / _NS_PER_MS
+        if age_ms > limit_ms:
+            sentence = f"stream '{stream}' is {age_ms:.0f} ms old, the limit is {limit_ms:.0f} ms"
+            raise ObservationRefusedError(stream, RefusalKind.STALE, sentence)
+        camera = self._spec.cameras.get(stream)  # type: ignore[call-overload]
+        if camera is not None and camera.frozen_after_ms is not None:
+            still_ms = (sample.stamp_ns - sample.unchanged_since_ns) / _NS_PER_MS
+            if still_ms >= camera.frozen_after_ms:
+                sentence = (
+                    f"camera '{stream}' has sent the same picture for {still_ms:.0f} ms, the limit is "
+                    f"{camera.frozen_after_ms:.0f} ms"
+                )
+                raise ObservationRefusedError(stream, RefusalKind.FROZEN, sentence)
+        return sample
+
+    def _nothing_yet(self, stream: str, now_ns: int) -> ObservationRefusedError:
+        newest = self._buffers[stream].newest
+        if newest is None:
+            sentence = f"stream '{stream}' has sent nothing yet"
+            return ObservationRefusedError(stream, RefusalKind.MISSING, sentence)
+        ahead_ms = (newest.stamp_ns - now_ns) / _NS_PER_MS
+        sentence = f"stream '{stream}' is stamped {ahead_ms:.0f} ms in the future; synchronise the clocks"
+        return ObservationRefusedError(stream, RefusalKind.INVALID, sentence)
+
+
+def _decode(stream: str, decoder: Callable[[Any], Any], message: Any) -> Any:
+    try:
+        return decoder(message)
+    except CodecError as error:
+        raise ObservationRefusedError(stream, RefusalKind.INVALID, f"stream '{stream}': {error}") from error
