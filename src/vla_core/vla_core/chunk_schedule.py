@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which action of which chunk is due now.
 
-Both schedules share one contract: ``push`` takes a new chunk, ``due`` returns an action exactly once, when its time
-has come, and ``None`` otherwise; ``clear`` drops everything. Times are nanoseconds of one clock.
+Both schedules share one contract: ``push`` takes a new chunk, ``due`` returns an action exactly once, when its
+time has come, and ``None`` otherwise; ``clear`` drops everything. Times are nanoseconds of one clock.
 """
 
 from typing import Literal, Protocol
@@ -42,7 +42,10 @@ class FirstAction:
     def due(self, now_ns: int) -> Action | None:
         """Return the first action of a chunk that has just arrived."""
         chunk, self._newest = self._newest, None
-        return None if chunk is None else chunk.actions[0]
+        if chunk is None:
+            return None
+        action: Action = chunk.actions[0]
+        return action
 
     def clear(self) -> None:
         """Drop the chunk that has not begun."""
@@ -60,7 +63,10 @@ class RecedingHorizon:
         if num_executed < 1:
             raise ValueError(f"num_executed must be at least 1, found {num_executed}")
         self._num_executed = num_executed
-        self.clear()
+        self._current: ActionChunk | None = None
+        self._newest: ActionChunk | None = None
+        self._begin_ns = 0
+        self._next_slot = 0
 
     def push(self, chunk: ActionChunk) -> None:
         """Take a new chunk; it begins when the current one has been executed."""
@@ -71,26 +77,23 @@ class RecedingHorizon:
         if self._current is not None:
             slot = int((now_ns - self._begin_ns) // (self._current.period_s * 1e9))
             if slot < min(self._num_executed, len(self._current.actions)):
-                return self._take(slot)
+                return self._take(self._current, slot)
         if self._newest is None:
             return None
         self._current, self._newest = self._newest, None
         self._begin_ns, self._next_slot = now_ns, 0
-        return self._take(0)
+        return self._take(self._current, 0)
 
     def clear(self) -> None:
         """Drop the rest of the current chunk and the one that waits."""
-        self._current: ActionChunk | None = None
-        self._newest: ActionChunk | None = None
-        self._begin_ns = 0
-        self._next_slot = 0
+        self._current = self._newest = None
 
-    def _take(self, slot: int) -> Action | None:
-        assert self._current is not None
+    def _take(self, chunk: ActionChunk, slot: int) -> Action | None:
         if slot < self._next_slot:
             return None
         self._next_slot = slot + 1
-        return self._current.actions[slot]
+        action: Action = chunk.actions[slot]
+        return action
 
 
 def make_schedule(name: ScheduleName, num_executed: int) -> ChunkSchedule:

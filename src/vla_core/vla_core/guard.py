@@ -9,8 +9,8 @@ Fixed order, each stage counting what it did:
 4. ``speed``      two consecutive commands differ by no more than ``max_speed * dt``; clamped along the way.
 5. ``workspace``  the target stays in the box; clamped per axis.
 
-``admit`` runs stages 1 and 3 once per policy action, ``limit`` runs 1, 4 and 5 once per command. A pose that starts
-outside the box (a person put it there) may come back in, at limited speed, and never goes further out.
+``admit`` runs stages 1 and 3 once per policy action, ``limit`` runs 1, 4 and 5 once per command. A pose that
+starts outside the box (a person put it there) may come back in, at limited speed, and never goes further out.
 
 This is software on a general-purpose computer: it is not a certified safety function (``docs/safety.md``).
 """
@@ -45,7 +45,7 @@ class Guard:
         self._limits = limits
         self._box_min_m = np.array(limits.workspace_min_m)
         self._box_max_m = np.array(limits.workspace_max_m)
-        self.interventions: Counter[GuardStage] = Counter({stage: 0 for stage in GuardStage})
+        self.interventions: Counter[GuardStage] = Counter(dict.fromkeys(GuardStage, 0))
 
     def admit(self, reference: Pose, goal: Pose) -> Pose | None:
         """Return the goal of one policy action, clamped to one step from ``reference``; ``None`` refuses it.

@@ -109,7 +109,7 @@ class Observer:
         if age_ms > limit_ms:
             sentence = f"stream '{stream}' is {age_ms:.0f} ms old, the limit is {limit_ms:.0f} ms"
             raise ObservationRefusedError(stream, RefusalKind.STALE, sentence)
-        camera = self._spec.cameras.get(stream)  # type: ignore[call-overload]
+        camera = self._spec.cameras.get(stream)
         if camera is not None and camera.frozen_after_ms is not None:
             still_ms = (sample.stamp_ns - sample.unchanged_since_ns) / _NS_PER_MS
             if still_ms >= camera.frozen_after_ms:

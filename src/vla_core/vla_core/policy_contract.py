@@ -45,7 +45,7 @@ class PolicyContract:
             )
         rate_hz = 1.0 / self.period_s
         for name, aspect in zip(self.cameras, self.image_aspects, strict=True):
-            camera = spec.cameras[name]  # type: ignore[index]
+            camera = spec.cameras[name]
             found = camera.width_px / camera.height_px
             if abs(found - aspect) > 0.01 * aspect:
                 raise CheckpointError(

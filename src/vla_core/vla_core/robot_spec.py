@@ -10,6 +10,7 @@ from typing import Literal
 
 from vla_core.config import load_config
 
+CAMERA_NAMES = ("static", "wrist")
 CommandInterface = Literal["target_pose", "twist", "joint_trajectory", "forward_position"]
 
 
@@ -216,7 +217,7 @@ class RobotSpec:
     name: str
     base_frame: str
     tcp_frame: str
-    cameras: dict[Literal["static", "wrist"], CameraSpec]
+    cameras: dict[str, CameraSpec]
     tcp_pose: TcpPoseSpec
     joints: JointsSpec
     gripper: GripperSpec
@@ -224,8 +225,9 @@ class RobotSpec:
     limits: LimitsSpec
 
     def __post_init__(self) -> None:
-        if not self.cameras:
-            raise ValueError("cameras is empty; name at least 'static'")
+        unknown = sorted(set(self.cameras) - set(CAMERA_NAMES))
+        if unknown or not self.cameras:
+            raise ValueError(f"cameras must be of {list(CAMERA_NAMES)}, found {unknown or 'none'}")
         if self.base_frame == self.tcp_frame:
             raise ValueError(f"base_frame and tcp_frame are both '{self.base_frame}'")
         if self.gripper.joint in self.joints.names:
