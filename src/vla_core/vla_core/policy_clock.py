@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """When the policy is stepped, and how well the spacing that it was trained with is kept.
 
-Ticks lie on a grid of the checkpoint's period. A tick that is due waits for the next picture of the leading camera,
-at most one camera period, so that the policy sees the newest picture instead of one that is up to a camera period
-old; the grid itself does not drift.
+Ticks lie on a grid of the checkpoint's period. A tick that is due waits for the next picture of the leading
+camera, at most one camera period, so that the policy sees the newest picture instead of one that is up to a camera
+period old; the grid itself does not drift.
 """
 
 from collections import deque

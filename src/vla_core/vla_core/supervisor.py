@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the arm may move, and if not, why: one decision, in a fixed order of importance.
 
-The supervisor only remembers; the node tells it what happens. Anything but ``RUNNING`` means that the arm is still.
+The supervisor only remembers; the node tells it what happens. Anything but ``RUNNING`` means a still arm.
 """
 
 from dataclasses import dataclass
@@ -115,12 +115,8 @@ class Supervisor:
         self._instruction_refusal, self.instruction = why, None
 
     def note_inference(self, reason: Reason, detail: str) -> None:
-        """Remember that inference failed; ``arm`` or ``clear_inference`` forgets it."""
+        """Remember that inference failed; ``arm`` forgets it."""
         self._inference = (reason, detail)
-
-    def clear_inference(self) -> None:
-        """Forget a failed inference, because one has succeeded since."""
-        self._inference = None
 
     def note_observation(self, refusal: ObservationRefusedError | None) -> None:
         """Remember the refusal of the newest observation, or that it was fine."""
