@@ -34,6 +34,8 @@ class ActionController:
         self._period_ns = period_s * 1e9
         self._max_dt_s = 2.0 / spec.command.rate_hz
         self.guard = Guard(spec.limits)
+        self._gripper_margin = spec.gripper.hysteresis / 2.0
+        self._gripper_open: float | None = None
         self._sent: Command | None = None
 
     @property
@@ -45,17 +47,15 @@ class ActionController:
         """Forget the commanded pose; the next motion needs ``anchor``."""
         self._sent = None
 
-    def anchor(self, pose_tcp_in_base: Pose, gripper_open: float, now_ns: int) -> None:
-        """Start, or start again, from the measured pose; no motion is asked for."""
-        self._sent = Command(pose_tcp_in_base, gripper_open)
+    def anchor(self, pose_tcp_in_base: Pose, now_ns: int) -> None:
+        """Start, or start again, from the measured pose; no motion is asked for, and the gripper is left alone."""
+        self._sent = Command(pose_tcp_in_base, self._gripper_open)
         self._sent_ns = now_ns
         self.hold(now_ns)
 
     def hold(self, now_ns: int) -> None:
         """Make the pose commanded last the goal: the arm comes to rest there."""
-        sent = self._last_sent()
-        self._start = self._goal = sent.pose_tcp_in_base
-        self._gripper_open = sent.gripper_open
+        self._start = self._goal = self._last_sent().pose_tcp_in_base
         self._begin_ns = now_ns
 
     def begin(self, action: ArrayLike, measured: Pose, now_ns: int) -> bool:
@@ -78,7 +78,7 @@ class ActionController:
             self.hold(now_ns)
             return False
         self._start, self._goal, self._begin_ns = sent.pose_tcp_in_base, goal, now_ns
-        self._gripper_open = float(np.clip(action[6], 0.0, 1.0))
+        self._decide_gripper(float(action[6]))
         return True
 
     def command(self, now_ns: int) -> Command:
@@ -101,6 +101,13 @@ class ActionController:
             or angle_rad(self._goal, measured) > self._command_spec.reanchor_rad
         )
         return measured if strayed else self._goal
+
+    def _decide_gripper(self, gripper_open: float) -> None:
+        """Open or close; near one half the last decision stays, so that the gripper does not chatter."""
+        if gripper_open > 0.5 + self._gripper_margin:
+            self._gripper_open = 1.0
+        elif gripper_open < 0.5 - self._gripper_margin:
+            self._gripper_open = 0.0
 
     def _last_sent(self) -> Command:
         if self._sent is None:

@@ -15,6 +15,7 @@ from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.codecs.stamp import stamp_ns_of
 from vla_core.errors import CodecError, ObservationRefusedError, RefusalKind
+from vla_core.geometry import Pose
 from vla_core.robot_spec import RobotSpec
 from vla_core.timeline import Sample, StreamBuffer
 from vla_core.types import Observation
@@ -89,17 +90,28 @@ class Observer:
         }
         names = (*spec.joints.names, spec.gripper.joint)
         joints = _decode(JOINTS, lambda m: decode_joint_positions(m, names), samples[JOINTS].value)
-        pose = _decode(TCP_POSE, lambda m: decode_pose(m, spec.base_frame), samples[TCP_POSE].value)
         return Observation(
             stamp_ns=now_ns,
             images=images,
-            pose_tcp_in_base=pose,
+            pose_tcp_in_base=self._decode_pose(samples[TCP_POSE]),
             joint_positions_rad=joints[:-1],
             gripper_open=open_from_joint(
                 joints[-1], closed=spec.gripper.joint_closed, opened=spec.gripper.joint_open
             ),
             source_stamps_ns={stream: sample.stamp_ns for stream, sample in samples.items()},
         )
+
+    def measured_pose(self, now_ns: int) -> Pose:
+        """Return the measured TCP pose in base at ``now_ns``.
+
+        Raises:
+            ObservationRefusedError: The stream is missing, old or cannot be decoded.
+        """
+        return self._decode_pose(self._fresh_sample(TCP_POSE, now_ns))
+
+    def _decode_pose(self, sample: Sample[Any]) -> Pose:
+        pose: Pose = _decode(TCP_POSE, lambda m: decode_pose(m, self._spec.base_frame), sample.value)
+        return pose
 
     def _fresh_sample(self, stream: str, now_ns: int) -> Sample[Any]:
         sample = self._buffers[stream].hold(now_ns)

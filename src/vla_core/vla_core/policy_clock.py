@@ -27,12 +27,12 @@ class PolicyClock:
         self._patience_ns = round(camera_period_s * 1e9)
         self._warn_fraction = warn_fraction
         self._next_ns: int | None = None
-        self._last_tick_ns: int | None = None
+        self._last_step_ns: int | None = None
         self._spacings_ns: deque[int] = deque(maxlen=_HISTORY)
 
     def restart(self) -> None:
         """Begin a new grid at the next opportunity and forget the spacing measured so far."""
-        self._next_ns = self._last_tick_ns = None
+        self._next_ns = self._last_step_ns = None
         self._spacings_ns.clear()
 
     def is_due(self, now_ns: int, picture_arrived: bool) -> bool:
@@ -48,14 +48,19 @@ class PolicyClock:
         opens_ns = self._next_ns - (self._patience_ns // 2 if picture_arrived else -self._patience_ns)
         if now_ns < opens_ns:
             return False
-        self._note_tick(now_ns)
         missed = max(0, (now_ns - self._next_ns) // self._period_ns)
         self._next_ns += (missed + 1) * self._period_ns
         return True
 
+    def note_step(self, stamp_ns: int) -> None:
+        """Remember that the policy was really stepped with the observation of ``stamp_ns``."""
+        if self._last_step_ns is not None:
+            self._spacings_ns.append(stamp_ns - self._last_step_ns)
+        self._last_step_ns = stamp_ns
+
     @property
     def measured_period_s(self) -> float | None:
-        """Mean real spacing of the last ticks, seconds; ``None`` before the second tick."""
+        """Mean real spacing of the last steps, seconds; ``None`` before the second step."""
         return float(np.mean(self._spacings_ns)) * 1e-9 if self._spacings_ns else None
 
     @property
@@ -68,8 +73,3 @@ class PolicyClock:
             f"the policy is stepped every {measured_s * 1e3:.0f} ms, but it was trained with {period_s * 1e3:.0f} "
             "ms. Use a faster device or a checkpoint for a slower rate"
         )
-
-    def _note_tick(self, now_ns: int) -> None:
-        if self._last_tick_ns is not None:
-            self._spacings_ns.append(now_ns - self._last_tick_ns)
-        self._last_tick_ns = now_ns

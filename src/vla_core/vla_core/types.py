@@ -57,8 +57,8 @@ class Command:
 
     Attributes:
         pose_tcp_in_base: Target pose of the tool centre point in the base frame.
-        gripper_open: 0 closed, 1 open.
+        gripper_open: 0 closed, 1 open, ``None`` to leave the gripper as it is.
     """
 
     pose_tcp_in_base: Pose
-    gripper_open: float
+    gripper_open: float | None

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+from glob import glob
+
+from setuptools import find_packages, setup
+
+package_name = "vla_policy_node"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+        (f"share/{package_name}/launch", glob("../../launch/*.launch.py")),
+        (f"share/{package_name}/config", glob("../../config/*.yaml")),
+        (f"share/{package_name}/config/robots", glob("../../config/robots/*.yaml")),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="VLA suite maintainers",
+    maintainer_email="maintainers@vla-suite.dev",
+    description="Lifecycle node that runs a vision-language-action policy behind a guard.",
+    license="Apache-2.0",
+    entry_points={"console_scripts": ["policy_node = vla_policy_node.policy_node:main"]},
+)
