@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arm's low-level controller: turns the latest goal into joint set points, always within the speed limits.
+
+With nothing to do it holds the last set point.
+"""
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, step_towards
+
+from vla_sim.arm_goals import ArmGoal, CommandRefusedError, JointGoal, PoseGoal, TrajectoryGoal, TwistGoal
+from vla_sim.kinematics import ArmKinematics
+from vla_sim.scene.model import ARM_JOINTS, MAX_JOINT_SPEED_RAD_S, Scene
+
+MAX_SPEED_M_S = 0.5
+MAX_SPEED_RAD_S = 1.5
+POSTURE_RATE_HZ = 0.5
+IK_STEPS = 2
+VELOCITY_SMOOTHING_S = 0.02  # commands come at half the drive's rate or slower: spread their steps
+
+
+class ArmDrive:
+    """Follows one goal at a time; a new goal replaces the old one. Not thread-safe."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._kinematics = ArmKinematics(scene)
+        self.reset(np.zeros(7))
+
+    def reset(self, joints_rad: FloatArray) -> None:
+        """Hold (7,) joint positions and forget the goal."""
+        self._goal: ArmGoal | None = None
+        self._joints = np.array(joints_rad, dtype=np.float64)
+        self._velocity = np.zeros(7)
+        self._trajectory_from = self._joints
+
+    @property
+    def set_point_rad(self) -> FloatArray:
+        """(7,) joint positions that the drive asks for now."""
+        return self._joints.copy()
+
+    def follow(self, goal: ArmGoal) -> None:
+        """Replace the goal.
+
+        Raises:
+            CommandRefusedError: A joint position is outside its limits; the old goal stays.
+        """
+        if isinstance(goal, JointGoal | TrajectoryGoal):
+            self._require_within_limits(np.atleast_2d(goal.positions_rad))
+        self._goal = goal
+        self._trajectory_from = self._joints
+
+    def step(self, now_s: float, dt_s: float) -> tuple[FloatArray, FloatArray]:
+        """Return (7,) joint positions and (7,) smoothed velocities to ask the joints for now.
+
+        Args:
+            now_s: Simulated time.
+            dt_s: Time since the last call.
+        """
+        wanted = self._wanted(now_s, dt_s)
+        motion = wanted - self._joints
+        excess = float(np.max(np.abs(motion) / (MAX_JOINT_SPEED_RAD_S * dt_s)))
+        motion /= max(1.0, excess)
+        self._joints = self._joints + motion
+        self._velocity += (motion / dt_s - self._velocity) * min(1.0, dt_s / VELOCITY_SMOOTHING_S)
+        return self._joints, self._velocity
+
+    def _wanted(self, now_s: float, dt_s: float) -> FloatArray:
+        match self._goal:
+            case PoseGoal(pose_tcp_in_base=target):
+                return self._nearer_to(self._within_speed(target, dt_s), dt_s)
+            case TwistGoal() as twist if now_s <= twist.expires_s:
+                return self._nearer_to(self._moved_by(twist, dt_s), dt_s)
+            case JointGoal(positions_rad=positions):
+                return positions
+            case TrajectoryGoal() as trajectory:
+                return self._on_trajectory(trajectory, now_s)
+        return self._joints
+
+    def _nearer_to(self, target: Pose, dt_s: float) -> FloatArray:
+        joints = self._joints
+        for _ in range(IK_STEPS):
+            joints, _ = self._kinematics.improve(joints, target, posture_gain=POSTURE_RATE_HZ * dt_s)
+        return joints
+
+    def _within_speed(self, target: Pose, dt_s: float) -> Pose:
+        current = self._kinematics.pose(self._joints)
+        duration_s = max(distance_m(current, target) / MAX_SPEED_M_S, angle_rad(current, target) / MAX_SPEED_RAD_S)
+        return target if duration_s <= dt_s else step_towards(current, target, dt_s / duration_s)
+
+    def _moved_by(self, twist: TwistGoal, dt_s: float) -> Pose:
+        current = self._kinematics.pose(self._joints)
+        linear = _limited(twist.linear_m_s, MAX_SPEED_M_S) * dt_s
+        turn = Rotation.from_rotvec(_limited(twist.angular_rad_s, MAX_SPEED_RAD_S) * dt_s)
+        if twist.frame == "tcp":
+            return Pose(current.position_m + current.rotation.apply(linear), current.rotation * turn)
+        return Pose(current.position_m + linear, turn * current.rotation)
+
+    def _on_trajectory(self, trajectory: TrajectoryGoal, now_s: float) -> FloatArray:
+        times_s, positions = trajectory.times_s, trajectory.positions_rad
+        if times_s[0] > 0.0:
+            times_s = np.concatenate([[0.0], times_s])
+            positions = np.vstack([self._trajectory_from, positions])
+        elapsed_s = now_s - trajectory.start_s
+        return np.array([np.interp(elapsed_s, times_s, column) for column in positions.T])
+
+    def _require_within_limits(self, positions_rad: FloatArray) -> None:
+        lower, upper = self._scene.arm_lower_rad, self._scene.arm_upper_rad
+        outside = np.argwhere((positions_rad < lower - 1e-9) | (positions_rad > upper + 1e-9))
+        if len(outside):
+            row, joint = outside[0]
+            raise CommandRefusedError(
+                f"{ARM_JOINTS[joint]} is asked to go to {positions_rad[row, joint]:.4g} rad; its limits are "
+                f"{lower[joint]:.4g} to {upper[joint]:.4g} rad"
+            )
+
+
+def _limited(vector: FloatArray, longest: float) -> FloatArray:
+    length = float(np.linalg.norm(vector))
+    return vector if length <= longest else vector * (longest / length)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choose how MuJoCo renders without a screen.
+
+MuJoCo reads ``MUJOCO_GL`` once, when it is imported, and a backend that does not work may abort the process:
+each candidate is therefore tried in a process of its own.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+
+from vla_core.errors import VlaError
+
+BACKENDS = ("egl", "osmesa")
+PROBE_TIMEOUT_S = 60.0
+_PROBE = """
+import mujoco
+model = mujoco.MjModel.from_xml_string('<mujoco/>')
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 16, 16) as renderer:
+    renderer.update_scene(data)
+    renderer.render()
+print('rendered', flush=True)
+"""
+
+
+class RenderingError(VlaError):
+    """No way of rendering without a screen works on this machine."""
+
+
+def select_rendering_backend() -> str:
+    """Return the rendering backend in use, after setting ``MUJOCO_GL`` if nobody has.
+
+    A value of ``MUJOCO_GL`` that is already set is respected and not tried out.
+
+    Raises:
+        RenderingError: No backend works; the message holds the command that installs one.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").strip()
+    if chosen:
+        return chosen
+    for backend in BACKENDS:
+        if _renders(backend):
+            os.environ["MUJOCO_GL"] = backend
+            _tell_imported_mujoco()
+            return backend
+    raise RenderingError(
+        f"MuJoCo cannot render on this machine: MUJOCO_GL is not set, and none of {', '.join(BACKENDS)} works. "
+        "Install one with 'apt-get install -y libosmesa6' or 'apt-get install -y libegl1 libgl1'"
+    )
+
+
+def _renders(backend: str) -> bool:
+    environment = os.environ | {"MUJOCO_GL": backend}
+    command = [sys.executable, "-c", _PROBE]
+    try:
+        probe = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    # The exit status is no witness: OSMesa may complain while the interpreter shuts down.
+    return "rendered" in probe.stdout
+
+
+def _tell_imported_mujoco() -> None:
+    name = "mujoco.rendering.classic.gl_context"
+    if name in sys.modules:
+        importlib.reload(sys.modules[name])
