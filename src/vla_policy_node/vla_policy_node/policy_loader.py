@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the node's parameters to a policy that is warm."""
+
+from vla_core.errors import CheckpointError, ConfigError
+from vla_core.policy_contract import Policy
+from vla_core.robot_spec import RobotSpec
+
+from vla_policy_node.parameters import PolicyNodeParameters
+
+
+def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
+    """Return the policy of the checkpoint, on its device, after one inference to warm it up.
+
+    Raises:
+        ConfigError: No checkpoint is named, or the device is not there.
+        CheckpointError: The checkpoint cannot be loaded or does not fit the robot.
+    """
+    import torch
+    from vla_core.policy import VlaPolicy
+
+    if not parameters.checkpoint:
+        raise ConfigError("parameter 'checkpoint' is empty; give the directory of a checkpoint")
+    has_cuda = torch.cuda.is_available()
+    if parameters.device == "cuda" and not has_cuda:
+        raise ConfigError("parameter 'device' is 'cuda', but torch finds no GPU; use 'auto' or 'cpu'")
+    device = "cuda" if has_cuda and parameters.device != "cpu" else "cpu"
+    policy = VlaPolicy.load(parameters.checkpoint, device=device)
+    try:
+        policy.contract.check_fits(spec)
+    except CheckpointError as error:
+        raise CheckpointError(f"{parameters.checkpoint}: {error}") from error
+    policy.warm_up()
+    return policy

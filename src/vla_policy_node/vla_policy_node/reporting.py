@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people and monitors see: ``~/status``, ``~/action_chunk`` and ``/diagnostics``."""
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.time import Time
+from std_msgs.msg import Header
+from vla_core.latency import Stage
+from vla_core.policy_contract import PolicyContract
+from vla_core.robot_spec import RobotSpec
+from vla_core.supervisor import State, Verdict
+from vla_msgs.msg import ActionChunk, PolicyStatus
+
+from vla_policy_node.control_loop import ControlLoop
+from vla_policy_node.inference_thread import InferenceResult
+
+_LEVELS = {
+    State.INACTIVE: DiagnosticStatus.OK,
+    State.IDLE: DiagnosticStatus.OK,
+    State.RUNNING: DiagnosticStatus.OK,
+    State.HOLDING: DiagnosticStatus.WARN,
+    State.STOPPED: DiagnosticStatus.ERROR,
+}
+
+
+class Reporter:
+    """Publishes what the control loop does.
+
+    Args:
+        node: The node whose topics these are.
+    """
+
+    def __init__(self, node: Node) -> None:
+        latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        self._node = node
+        self._status = node.create_publisher(PolicyStatus, "~/status", latched)
+        self._chunks = node.create_publisher(ActionChunk, "~/action_chunk", 1)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
+
+    def publish_inactive(self, now: Time, detail: str) -> None:
+        """Tell that there is no control loop, and why."""
+        self._status.publish(
+            PolicyStatus(
+                header=_header(now, ""),
+                state=PolicyStatus.STATE_INACTIVE,
+                reason=PolicyStatus.REASON_NOT_ACTIVE,
+                detail=detail,
+                inference_ms=float("nan"),
+                latency_p50_ms=float("nan"),
+                latency_p95_ms=float("nan"),
+                policy_rate_hz=float("nan"),
+                trained_rate_hz=float("nan"),
+            )
+        )
+
+    def publish_status(
+        self, now: Time, verdict: Verdict, loop: ControlLoop, contract: PolicyContract, command_enabled: bool
+    ) -> None:
+        """Tell the state, its reason, ages, rates and latencies."""
+        ages_ms = loop.observer.ages_ms(now.nanoseconds)
+        measured_s = loop.clock.measured_period_s
+        self._status.publish(
+            PolicyStatus(
+                header=_header(now, ""),
+                state=int(verdict.state),
+                reason=int(verdict.reason),
+                detail=verdict.detail,
+                instruction=loop.supervisor.instruction or "",
+                command_enabled=command_enabled,
+                policy_is_trained=contract.is_trained,
+                stream_names=list(ages_ms),
+                stream_ages_ms=[float(age) for age in ages_ms.values()],
+                inference_ms=loop.last_inference_ms,
+                latency_p50_ms=loop.latency.percentile_ms(Stage.TOTAL, 50),
+                latency_p95_ms=loop.latency.percentile_ms(Stage.TOTAL, 95),
+                policy_rate_hz=1.0 / measured_s if measured_s else float("nan"),
+                trained_rate_hz=1.0 / contract.period_s,
+            )
+        )
+
+    def publish_diagnostics(
+        self, now: Time, verdict: Verdict, loop: ControlLoop, contract: PolicyContract
+    ) -> None:
+        """Tell guard counters, spacing and the latency of each stage."""
+        warning = loop.clock.warning
+        level = _LEVELS[verdict.state]
+        if warning and level == DiagnosticStatus.OK:
+            level = DiagnosticStatus.WARN
+        trained = "" if contract.is_trained else " (UNTRAINED policy: random weights)"
+        values = {f"guard.{stage.value}": count for stage, count in loop.controller.guard.interventions.items()}
+        values |= {
+            f"latency.{stage.value}.p{percent}_ms": f"{loop.latency.percentile_ms(stage, percent):.2f}"
+            for stage in Stage
+            for percent in (50, 95, 99)
+        }
+        values |= {"actions": loop.num_actions, "inference.skipped": loop.num_skipped}
+        status = DiagnosticStatus(
+            level=level,
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: policy",
+            message=(verdict.detail or warning or verdict.state.name.lower()) + trained,
+            hardware_id=contract.action_space.frame,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        self._diagnostics.publish(DiagnosticArray(header=_header(now, ""), status=[status]))
+
+    def publish_chunk(self, result: InferenceResult, contract: PolicyContract, spec: RobotSpec) -> None:
+        """Tell what the model said, before schedule and guard."""
+        chunk, space = result.chunk, contract.action_space
+        assert chunk is not None
+        self._chunks.publish(
+            ActionChunk(
+                header=_header(
+                    Time(nanoseconds=chunk.stamp_ns), spec.base_frame if space.frame == "base" else spec.tcp_frame
+                ),
+                instruction=result.request.instruction,
+                period_s=chunk.period_s,
+                chunk_size=len(chunk.actions),
+                action_frame=space.frame,
+                actions=np.asarray(chunk.actions, dtype=np.float32).ravel().tolist(),
+                translation_m=space.translation_m,
+                rotation_rad=space.rotation_rad,
+                inference_ms=(result.ended_ns - result.began_ns) * 1e-6,
+            )
+        )
+
+
+def _header(stamp: Time, frame_id: str) -> Header:
+    return Header(stamp=stamp.to_msg(), frame_id=frame_id)
