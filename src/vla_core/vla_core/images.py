@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera pictures into the numbers that a vision encoder reads. No torch here.
 
-The result equals RoboVLMs' chain of PIL ``Resize((S, S), BICUBIC)``, ``ToTensor`` and ``Normalize`` to the bit: the
-picture is squashed to a square (never cropped), so a checkpoint remembers the aspect ratio that it was trained with.
+The result equals RoboVLMs' chain of PIL ``Resize((S, S), BICUBIC)``, ``ToTensor`` and ``Normalize`` to the bit.
+The picture is squashed to a square, never cropped, so a checkpoint remembers the aspect ratio of its training.
 """
 
 from dataclasses import dataclass

@@ -90,5 +90,6 @@ def build_backbone_without_weights(kind: BackboneKind, folder: Path) -> Backbone
 def _require_config(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{folder}: no config.json. Give the folder of a backbone as Hugging Face saves it; nothing is downloaded"
+            f"{folder}: no config.json. Give the folder of a backbone in Hugging Face's layout; "
+            "nothing is downloaded"
         )

@@ -59,14 +59,14 @@ class ModelConfig:
         chunk_size: Actions per prediction.
         image: Size and normalisation of the pictures, the same for each camera.
         backbone: The vision-language model.
-        cameras: Order of the pictures in the sequence, after the first token. RoboVLMs inserts static, then wrist in
-            front of it.
+        cameras: Order of the pictures in the sequence, after the first token. RoboVLMs inserts static, then wrist
+            in front of it.
         prompt: Text that the language model reads; ``{instruction}`` stands for the sentence.
         num_lrn_tokens: Copies of the [LRN] token in the sequence (RoboVLMs: ``latent``).
         head: Sizes of the LSTM head.
         loss: What training minimises.
-        compat: ``robovlms`` reproduces where the original puts [LRN] in a padded batch, which makes a sample depend on
-            its batch mates; ``null`` is right. A single sentence gives the same either way.
+        compat: ``robovlms`` reproduces where the original puts [LRN] in a padded batch, which makes a sample
+            depend on its batch mates; ``null`` is right. A single sentence gives the same either way.
     """
 
     window_size: int

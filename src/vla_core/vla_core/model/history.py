@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The streaming rule: the chunk at a tick is that of a zero-state LSTM run over the last W embeddings.
 
-This is RoboVLMs' rule (state carried for the first W ticks, afterwards zero state over the last W embeddings), and it
-is why a stream gives what the windowed forward pass of training gives. An LSTM state cannot forget its oldest input,
-so W states run side by side, each started at another tick; every tick advances all of them in one batched LSTM step,
-and the one that started first within the window answers. A tick costs one step for any W instead of W steps in
-sequence.
+This is RoboVLMs' rule (state carried for the first W ticks, afterwards zero state over the last W embeddings), and
+it is why a stream gives what the windowed forward pass of training gives. An LSTM state cannot forget its oldest
+input, so W states run side by side, each started at another tick; every tick advances all of them in one batched
+LSTM step, and the one that started first within the window answers. A tick costs one step for any W instead of W
+steps in sequence.
 
 Shapes: B parallel streams, W window (one slot per running state), K layers, H hidden, D embedding.
 """
@@ -24,14 +24,14 @@ class History:
     """What streams remember between ticks; a value, owned by whoever runs the stream.
 
     Attributes:
-        hidden_KBWH: Hidden states of the LSTM.
-        cell_KBWH: Cell states of the LSTM.
-        num_ticks_B: Ticks since each stream's reset.
+        hidden: (K, B, W, H) hidden states of the LSTM.
+        cell: (K, B, W, H) cell states of the LSTM.
+        num_ticks: (B,) ticks since each stream's reset.
     """
 
-    hidden_KBWH: Tensor
-    cell_KBWH: Tensor
-    num_ticks_B: Tensor
+    hidden: Tensor
+    cell: Tensor
+    num_ticks: Tensor
 
     @classmethod
     def empty(cls, head: LstmHead, window_size: int, num_streams: int = 1) -> "History":
@@ -43,25 +43,25 @@ class History:
 
     def reset(self, streams: Sequence[int]) -> "History":
         """Return this history with some streams as at their start."""
-        num_ticks_B = self.num_ticks_B.clone()
+        num_ticks_B = self.num_ticks.clone()
         num_ticks_B[list(streams)] = 0  # a slot is zeroed when its state starts, so the rest may stay
-        return History(self.hidden_KBWH, self.cell_KBWH, num_ticks_B)
+        return History(self.hidden, self.cell, num_ticks_B)
 
 
 def advance_history(head: LstmHead, history: History, lrn_BD: Tensor) -> tuple[PredictedChunks, History]:
     """Return the chunks (T = 1) after one more tick of each stream, and the history that includes it."""
-    layers, streams, window, hidden = history.hidden_KBWH.shape
-    ticks_B = history.num_ticks_B
+    layers, streams, window, hidden = history.hidden.shape
+    ticks_B = history.num_ticks
     slots_W = torch.arange(window, device=ticks_B.device)
     starting_BW1 = (slots_W == (ticks_B % window)[:, None])[..., None]
     before = (
-        history.hidden_KBWH.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
-        history.cell_KBWH.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
+        history.hidden.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
+        history.cell.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
     )
     lrn_SlotsD = lrn_BD[:, None].expand(-1, window, -1).reshape(streams * window, 1, -1)
     features, (hidden_after, cell_after) = head.advance(lrn_SlotsD, before)
     oldest_B = torch.where(ticks_B < window, 0, (ticks_B + 1) % window)
     features_BWH = features.view(streams, window, hidden)
     oldest_B1H = features_BWH[torch.arange(streams, device=ticks_B.device), oldest_B][:, None]
-    shape = history.hidden_KBWH.shape
+    shape = history.hidden.shape
     return head.decode(oldest_B1H), History(hidden_after.view(shape), cell_after.view(shape), ticks_B + 1)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kosmos-2 as a backbone, through transformers.
 
-Image features are taken as in Kosmos-2 and RoboVLMs: vision transformer, its final layer norm over every patch, unit
-length, then the resampler to ``latent_query_num`` tokens. The language model scales everything that it is given by
-the square root of its width and adds sinusoidal positions, pictures and [LRN] included.
+Image features are taken as in Kosmos-2 and RoboVLMs: vision transformer, its final layer norm over every patch,
+unit length, then the resampler to ``latent_query_num`` tokens. The language model scales everything that it is
+given by the square root of its width and adds sinusoidal positions, pictures and [LRN] included.
 
 Shapes: B batch, L tokens, V tokens per picture, D embedding, S image side.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,27 +38,26 @@ class Kosmos2Backbone(nn.Module):
             CheckpointError: Weights are missing, do not fit the configuration, or cannot be read.
         """
         config = _read_config(folder)
-        showed_progress = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
+        load: Any = Kosmos2Model.from_pretrained
         try:
-            model, report = Kosmos2Model.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
+            with _no_progress_bar():
+                model, report = load(
+                    folder,
+                    config=config,
+                    dtype=dtype,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                )
         except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder}: cannot load Kosmos-2 weights: {error}") from error
-        finally:
-            if showed_progress:
-                transformers_logging.enable_progress_bar()
         if report["missing_keys"]:
             raise CheckpointError(
                 f"{folder}: weights lack {sorted(report['missing_keys'])[:3]}; is it a whole Kosmos-2?"
             )
-        return cls(model)
+        backbone = cls(model)
+        backbone.fill_buffers(torch.device("cpu"), dtype)
+        return backbone
 
     @classmethod
     def without_weights(cls, folder: Path) -> Self:
@@ -115,6 +116,18 @@ class Kosmos2Backbone(nn.Module):
         """Return the last hidden states (B, L, D), after the final layer norm."""
         output = self.model.text_model(inputs_embeds=embeds_BLD, attention_mask=mask_BL, use_cache=False)
         return output.last_hidden_state  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    logs: Any = transformers_logging
+    was_enabled = logs.is_progress_bar_enabled()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logs.enable_progress_bar()
 
 
 def _read_config(folder: Path) -> Any:

@@ -20,14 +20,14 @@ class TargetChunks:
     """What the demonstration did.
 
     Attributes:
-        arm_BTN6: Normalised relative TCP motion.
-        gripper_open_BTN: 0 closed, 1 open.
-        is_valid_BTN: False (or 0) where the chunk reaches beyond the episode.
+        arm: (B, T, N, 6) normalised relative TCP motion.
+        gripper_open: (B, T, N) 0 closed, 1 open.
+        is_valid: (B, T, N) False (or 0) where the chunk reaches beyond the episode.
     """
 
-    arm_BTN6: Tensor
-    gripper_open_BTN: Tensor
-    is_valid_BTN: Tensor
+    arm: Tensor
+    gripper_open: Tensor
+    is_valid: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +49,16 @@ class PolicyLoss:
 
 def policy_loss(predicted: PredictedChunks, target: TargetChunks, config: LossConfig) -> PolicyLoss:
     """Return the loss of predicted chunks; zero where no action is valid."""
-    valid_BTN = target.is_valid_BTN.to(predicted.arm_BTN6.dtype)
+    valid_BTN = target.is_valid.to(predicted.arm.dtype)
     num_valid = valid_BTN.sum().clamp(min=1.0)
     regression = functional.huber_loss if config.arm == "huber" else functional.mse_loss
-    arm_BTN6 = regression(predicted.arm_BTN6, target.arm_BTN6, reduction="none")
+    arm_BTN6 = regression(predicted.arm, target.arm, reduction="none")
     arm = (arm_BTN6.mean(-1) * valid_BTN).sum() / num_valid
-    labels_BTN = target.gripper_open_BTN.to(predicted.gripper_logit_BTN.dtype)
+    labels_BTN = target.gripper_open.to(predicted.gripper_logit.dtype)
     entropy_BTN = functional.binary_cross_entropy_with_logits(
-        predicted.gripper_logit_BTN, labels_BTN, reduction="none"
+        predicted.gripper_logit, labels_BTN, reduction="none"
     )
     gripper = (entropy_BTN * valid_BTN).sum() / num_valid
-    is_right_BTN = (predicted.gripper_logit_BTN > 0) == (labels_BTN > 0.5)
+    is_right_BTN = (predicted.gripper_logit > 0) == (labels_BTN > 0.5)
     accuracy = (is_right_BTN * valid_BTN).sum() / num_valid
     return PolicyLoss(arm + config.gripper_weight * gripper, arm, gripper, accuracy.detach())

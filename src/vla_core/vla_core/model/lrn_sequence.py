@@ -2,9 +2,9 @@
 """The sequence that the language model reads: ``[BOS][pictures][text][LRN][EOS]``.
 
 [LRN] stands directly before the sample's own EOS and padding comes after it. With causal attention nothing after
-[LRN] can reach it, so a sample does not depend on its batch mates. RoboVLMs instead inserts at ``length - 1`` of the
-*padded* row: shorter sentences of a batch read ``[text][EOS][PAD...][LRN][PAD]``. ``compat="robovlms"`` does the same;
-for a single sentence the two are equal.
+[LRN] can reach it, so a sample does not depend on its batch mates. RoboVLMs instead inserts at ``length - 1`` of
+the *padded* row: shorter sentences of a batch read ``[text][EOS][PAD...][LRN][PAD]``. ``compat="robovlms"`` does
+the same; for a single sentence the two are equal.
 
 Text comes first and is independent of the pictures, so that a stream builds it once per sentence.
 
@@ -24,23 +24,27 @@ class LrnSequence:
     """Embedded tokens with [LRN] among them.
 
     Attributes:
-        embeds_BLD: Embeddings, right-padded.
-        mask_BL: 1 at tokens, 0 at padding.
-        lrn_B: Position of the first [LRN] copy.
+        embeds: (B, L, D) embeddings, right-padded.
+        mask: (B, L) 1 at tokens, 0 at padding.
+        lrn_position: (B,) position of the first [LRN] copy.
         num_lrn: Q, how many copies follow each other.
     """
 
-    embeds_BLD: Tensor
-    mask_BL: Tensor
-    lrn_B: Tensor
+    embeds: Tensor
+    mask: Tensor
+    lrn_position: Tensor
     num_lrn: int
 
     def repeat(self, times: int) -> "LrnSequence":
         """Return the sequence with each row repeated: B * times rows."""
         if times == 1:
             return self
-        tensors = (self.embeds_BLD, self.mask_BL, self.lrn_B)
-        return LrnSequence(*(tensor.repeat_interleave(times, dim=0) for tensor in tensors), num_lrn=self.num_lrn)
+        return LrnSequence(
+            self.embeds.repeat_interleave(times, dim=0),
+            self.mask.repeat_interleave(times, dim=0),
+            self.lrn_position.repeat_interleave(times),
+            self.num_lrn,
+        )
 
 
 def insert_lrn(
@@ -63,12 +67,12 @@ def insert_lrn(
 def insert_pictures(text: LrnSequence, pictures_BID: Tensor) -> LrnSequence:
     """Return the sequence with the tokens of all pictures after its first token (BOS)."""
     num_tokens = pictures_BID.shape[1]
-    pictures_BID = pictures_BID.to(text.embeds_BLD.dtype)
-    ones_BI = text.mask_BL.new_ones(pictures_BID.shape[:2])
+    pictures_BID = pictures_BID.to(text.embeds.dtype)
+    ones_BI = text.mask.new_ones(pictures_BID.shape[:2])
     return LrnSequence(
-        torch.cat([text.embeds_BLD[:, :1], pictures_BID, text.embeds_BLD[:, 1:]], dim=1),
-        torch.cat([ones_BI, text.mask_BL], dim=1),
-        text.lrn_B + num_tokens,
+        torch.cat([text.embeds[:, :1], pictures_BID, text.embeds[:, 1:]], dim=1),
+        torch.cat([ones_BI, text.mask], dim=1),
+        text.lrn_position + num_tokens,
         text.num_lrn,
     )
 
@@ -76,6 +80,6 @@ def insert_pictures(text: LrnSequence, pictures_BID: Tensor) -> LrnSequence:
 def take_lrn(hidden_BLD: Tensor, sequence: LrnSequence) -> Tensor:
     """Return the hidden states of the [LRN] copies, concatenated: (B, Q * D)."""
     copies_Q = torch.arange(sequence.num_lrn, device=hidden_BLD.device)
-    position_BQ = sequence.lrn_B[:, None] + copies_Q
+    position_BQ = sequence.lrn_position[:, None] + copies_Q
     taken_BQD = hidden_BLD.gather(1, position_BQ[..., None].expand(-1, -1, hidden_BLD.shape[-1]))
     return taken_BQD.flatten(1)

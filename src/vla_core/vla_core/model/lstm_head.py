@@ -23,12 +23,12 @@ class PredictedChunks:
     """A chunk of actions for each tick.
 
     Attributes:
-        arm_BTN6: Normalised relative TCP motion in (-1, 1).
-        gripper_logit_BTN: Logit of "open".
+        arm: (B, T, N, 6) normalised relative TCP motion in (-1, 1).
+        gripper_logit: (B, T, N) logit of "open".
     """
 
-    arm_BTN6: Tensor
-    gripper_logit_BTN: Tensor
+    arm: Tensor
+    gripper_logit: Tensor
 
 
 class _Mlp(nn.Module):

@@ -19,16 +19,16 @@ class Tokens:
     """A batch of tokenised sentences: ``[BOS][text][EOS]``, padded on the right.
 
     Attributes:
-        ids_BL: Token ids.
-        mask_BL: 1 at tokens, 0 at padding.
+        ids: (B, L) token ids.
+        mask: (B, L) 1 at tokens, 0 at padding.
     """
 
-    ids_BL: Tensor
-    mask_BL: Tensor
+    ids: Tensor
+    mask: Tensor
 
     def to(self, device: torch.device | str) -> "Tokens":
         """Return the tokens on a device."""
-        return Tokens(self.ids_BL.to(device), self.mask_BL.to(device))
+        return Tokens(self.ids.to(device), self.mask.to(device))
 
 
 class PromptTokenizer:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RoboVLMs' names of weights and ours.
 
-The original saves the tied language-model head, and the action head a second time as ``model.lm_head``; both are left
-out here.
+The original saves the tied language-model head, and the action head a second time as ``model.lm_head``; both are
+left out here.
 """
 
 from collections.abc import Mapping

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole model: pictures and a sentence at each tick -> [LRN] embedding -> LSTM -> chunk.
 
-``forward`` is the windowed pass of training; ``step`` is one tick of a stream and encodes only the newest pictures.
-Both give the same chunks. Ticks never see each other inside the language model: only the LSTM joins them.
+``forward`` is the windowed pass of training; ``step`` is one tick of a stream and encodes only the newest
+pictures. Both give the same chunks. Ticks never see each other in the language model: only the LSTM joins them.
 
 Shapes: B batch, T ticks (at most the window), C cameras in the order of the configuration, S image side, L tokens,
-D embedding, Q [LRN] copies, N chunk.
+D embedding, Q [LRN] copies, N chunk, F frames (B * T).
 """
 
 import torch
@@ -50,8 +50,8 @@ class VlaModel(nn.Module):
     def init_lrn_token(self) -> None:
         """Draw [LRN] from the spread of the word embeddings.
 
-        RoboVLMs starts from zeros, which is exactly what Kosmos-2 embeds padding as; a word-like start tells the two
-        apart and has the scale that the language model is used to.
+        RoboVLMs starts from zeros, which is exactly what Kosmos-2 embeds padding as; a word-like start tells the
+        two apart and has the scale that the language model is used to.
         """
         nn.init.normal_(self.lrn_token, std=self.backbone.embedding_std)
 
@@ -76,8 +76,8 @@ class VlaModel(nn.Module):
             raise ValueError(
                 f"found {ticks} ticks, the model's window holds {window}; cut the sequence into windows"
             )
-        chunks, _ = self.head(self.encode_ticks(images_BTC3SS, self.embed_tokens(tokens)))
-        return chunks
+        features_BTH, _ = self.head.advance(self.encode_ticks(images_BTC3SS, self.embed_tokens(tokens)))
+        return self.head.decode(features_BTH)
 
     def step(self, images_BC3SS: Tensor, text: LrnSequence, history: History) -> tuple[PredictedChunks, History]:
         """Return the chunks (T = 1) for the newest pictures of B streams, and the history that includes them.
@@ -96,8 +96,8 @@ class VlaModel(nn.Module):
     def embed_tokens(self, tokens: Tokens) -> LrnSequence:
         """Return sentences as embeddings with [LRN] inserted, before any picture."""
         return insert_lrn(
-            self.backbone.embed_text(tokens.ids_BL),
-            tokens.mask_BL,
+            self.backbone.embed_text(tokens.ids),
+            tokens.mask,
             self.lrn_token,
             num_lrn=self.config.num_lrn_tokens,
             compat=self.config.compat,
@@ -106,12 +106,13 @@ class VlaModel(nn.Module):
     def encode_ticks(self, images_BTC3SS: Tensor, text: LrnSequence) -> Tensor:
         """Return the [LRN] embeddings (B, T, Q * D) of every tick."""
         batch, ticks = images_BTC3SS.shape[:2]
-        return self.encode_tick(images_BTC3SS.flatten(0, 1), text.repeat(ticks)).unflatten(0, (batch, ticks))
+        lrn_FD = self.encode_tick(images_BTC3SS.flatten(0, 1), text.repeat(ticks))
+        return lrn_FD.view(batch, ticks, -1)
 
     def encode_tick(self, images_BC3SS: Tensor, text: LrnSequence) -> Tensor:
         """Return the [LRN] embedding (B, Q * D) of one tick."""
         batch = images_BC3SS.shape[0]
         tokens_BVD = self.backbone.encode_images(images_BC3SS.flatten(0, 1))
         sequence = insert_pictures(text, tokens_BVD.reshape(batch, -1, tokens_BVD.shape[-1]))
-        hidden_BLD = self.backbone.hidden_states(sequence.embeds_BLD, sequence.mask_BL)
+        hidden_BLD = self.backbone.hidden_states(sequence.embeds, sequence.mask)
         return take_lrn(hidden_BLD, sequence)

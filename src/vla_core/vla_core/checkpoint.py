@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint: a directory that holds everything a policy needs and nothing of the machine that made it.
+
+```
+model.safetensors   all weights
+model.yaml          CheckpointCard: the model's configuration, meaning of its actions, rate, robot it was made for
+statistics.json     of the data that it was trained on
+backbone/           configuration, tokenizer and processor files of the vision-language model (no weights)
+training.yaml       the resolved settings of the run
+README.md           the numbers it reached, or that it is untrained
+```
+
+It loads offline, never unpickles, and appears under its name only when it is complete.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from vla_core.actions.action_space import ActionSpace
+from vla_core.config import load_config, read_yaml, to_plain
+from vla_core.errors import CheckpointError, ConfigError
+from vla_core.model.backbone import build_backbone_without_weights
+from vla_core.model.config import CameraName, ModelConfig
+from vla_core.model.prompt import PromptTokenizer
+from vla_core.model.vla import VlaModel
+from vla_core.model.weights import load_weights, save_weights
+from vla_core.policy_contract import PolicyContract
+from vla_core.robot_spec import RobotSpec
+
+WEIGHTS, CARD, STATISTICS, BACKBONE, TRAINING, README = (
+    "model.safetensors",
+    "model.yaml",
+    "statistics.json",
+    "backbone",
+    "training.yaml",
+    "README.md",
+)
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSize:
+    """Size of one camera's pictures before they are resized for the model."""
+
+    width_px: int
+    height_px: int
+
+    def __post_init__(self) -> None:
+        if self.width_px < 1 or self.height_px < 1:
+            raise ValueError(f"a picture must have pixels, found {self.width_px}x{self.height_px}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotSnapshot:
+    """What a checkpoint remembers of the robot spec that it was made with."""
+
+    name: str
+    cameras: dict[CameraName, PictureSize]
+
+    @classmethod
+    def of(cls, spec: RobotSpec) -> "RobotSnapshot":
+        """Return the snapshot of a robot spec."""
+        sizes: dict[CameraName, PictureSize] = {
+            name: PictureSize(width_px=camera.width_px, height_px=camera.height_px)
+            for name, camera in spec.cameras.items()
+        }
+        return cls(name=spec.name, cameras=sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointCard:
+    """The facts in ``model.yaml``; nobody changes them after training.
+
+    Attributes:
+        model: Every choice about the model.
+        action_space: Meaning of the actions.
+        period_s: Spacing of the ticks in training, seconds.
+        is_trained: False for random weights; shown wherever a person can see it.
+        robot: The robot that it was made for.
+    """
+
+    model: ModelConfig
+    action_space: ActionSpace
+    period_s: float
+    is_trained: bool
+    robot: RobotSnapshot
+
+    def __post_init__(self) -> None:
+        if self.period_s <= 0:
+            raise ValueError(f"period_s must be above 0, found {self.period_s:g}")
+        if set(self.model.cameras) != set(self.robot.cameras):
+            raise ValueError(
+                f"model.cameras is {sorted(self.model.cameras)}, robot.cameras is {sorted(self.robot.cameras)}; "
+                "they must name the same cameras"
+            )
+
+    @property
+    def contract(self) -> PolicyContract:
+        """What the policy promises and needs."""
+        sizes = [self.robot.cameras[name] for name in self.model.cameras]
+        return PolicyContract(
+            cameras=self.model.cameras,
+            image_aspects=tuple(size.width_px / size.height_px for size in sizes),
+            period_s=self.period_s,
+            chunk_size=self.model.chunk_size,
+            window_size=self.model.window_size,
+            action_space=self.action_space,
+            is_trained=self.is_trained,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        model: The model with its weights.
+        card: The facts of ``model.yaml``.
+        tokenizer: Turns sentences into the model's tokens.
+        backbone_dir: Folder with the backbone's configuration and tokenizer files.
+        statistics: Of the training data; plain values.
+        training: Resolved settings of the run; plain values.
+    """
+
+    model: VlaModel
+    card: CheckpointCard
+    tokenizer: PromptTokenizer
+    backbone_dir: Path
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_checkpoint(
+    directory: Path | str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Checkpoint:
+    """Return the checkpoint in a directory, its model in evaluation mode.
+
+    Args:
+        directory: A checkpoint directory.
+        device: Where the model goes.
+        dtype: Type of the weights; ``None`` keeps that of the file.
+
+    Raises:
+        CheckpointError: Something is missing, damaged or contradictory; the sentence names it.
+    """
+    directory = Path(directory)
+    _require_complete(directory)
+    try:
+        card = load_config(directory / CARD, CheckpointCard)
+        training = read_yaml(directory / TRAINING) or {}
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    model = build_model(card.model, directory / BACKBONE)
+    load_weights(model, directory / WEIGHTS, device=torch.device(device), dtype=dtype)
+    return Checkpoint(
+        model=model.eval(),
+        card=card,
+        tokenizer=load_tokenizer(model, directory / BACKBONE),
+        backbone_dir=directory / BACKBONE,
+        statistics=_read_statistics(directory / STATISTICS),
+        training=training,
+    )
+
+
+def build_model(config: ModelConfig, backbone_dir: Path) -> VlaModel:
+    """Return the model of a configuration, on the meta device: shapes without weights.
+
+    Raises:
+        CheckpointError: The backbone's folder does not fit the configuration.
+    """
+    backbone = build_backbone_without_weights(config.backbone, backbone_dir)
+    try:
+        with torch.device("meta"):
+            return VlaModel(config, backbone)
+    except ValueError as error:
+        raise CheckpointError(f"{backbone_dir.parent}: {error}") from error
+
+
+def load_tokenizer(model: VlaModel, backbone_dir: Path) -> PromptTokenizer:
+    """Return the tokenizer of a backbone's folder with the model's prompt and limit."""
+    return PromptTokenizer.load(backbone_dir, prompt=model.config.prompt, max_tokens=model.max_text_tokens)
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint,
+    directory: Path | str,
+    *,
+    results: Mapping[str, float] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a checkpoint; return its directory. A crash leaves either the whole checkpoint or none.
+
+    Args:
+        checkpoint: What to write.
+        directory: Where; its parents are made.
+        results: Numbers that it reached, for the README.
+        overwrite: Replace a checkpoint that is there.
+
+    Raises:
+        CheckpointError: The directory exists and is not to be, or may not be, replaced.
+    """
+    directory = Path(directory)
+    _require_replaceable(directory, overwrite)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        partial.chmod(0o755)  # mkdtemp makes it private
+        _write_files(checkpoint, partial, results or {})
+        _move_into_place(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return directory
+
+
+def _write_files(checkpoint: Checkpoint, directory: Path, results: Mapping[str, float]) -> None:
+    save_weights(checkpoint.model, directory / WEIGHTS)
+    _write_yaml(directory / CARD, to_plain(checkpoint.card))
+    _write_yaml(directory / TRAINING, to_plain(checkpoint.training))
+    (directory / STATISTICS).write_text(
+        json.dumps(to_plain(checkpoint.statistics), indent=2) + "\n", encoding="utf-8"
+    )
+    (directory / README).write_text(_readme(checkpoint, results), encoding="utf-8")
+    (directory / BACKBONE).mkdir()
+    for file in sorted(checkpoint.backbone_dir.iterdir()):
+        if file.is_file() and not file.name.endswith(_WEIGHT_SUFFIXES):
+            shutil.copyfile(file, directory / BACKBONE / file.name)
+
+
+def _readme(checkpoint: Checkpoint, results: Mapping[str, float]) -> str:
+    card = checkpoint.card
+    if card.is_trained:
+        lines = [f"- {name}: {value:.4g}" for name, value in results.items()] or ["No numbers were recorded."]
+        state = "\n".join(["Trained. It reached:", "", *lines])
+    else:
+        seed = checkpoint.training.get("seed", "unknown")
+        state = (
+            f"**UNTRAINED: random weights, seed {seed}.** It has learned nothing: it moves the arm the same "
+            "way whatever the sentence says. It is good for trying the machinery, not for a task."
+        )
+    return (
+        f"# Policy checkpoint\n\n{state}\n\n"
+        f"Robot: {card.robot.name}. Cameras: {', '.join(card.model.cameras)}. Rate: {1.0 / card.period_s:g} Hz. "
+        f"Window: {card.model.window_size} ticks. Chunk: {card.model.chunk_size} actions, "
+        f"frame `{card.action_space.frame}`. Backbone: {card.model.backbone}.\n\n"
+        "`model.yaml` holds every fact; `training.yaml` the settings of the run.\n"
+    )
+
+
+def _write_yaml(path: Path, data: Any) -> None:
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _read_statistics(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(data).__name__}")
+    return data
+
+
+def _require_complete(directory: Path) -> None:
+    if not directory.is_dir():
+        raise CheckpointError(
+            f"{directory}: no such directory. Give a checkpoint directory, "
+            "or make an untrained one with init_checkpoint"
+        )
+    for name in (CARD, WEIGHTS, STATISTICS, TRAINING, BACKBONE):
+        if not (directory / name).exists():
+            raise CheckpointError(f"{directory}: '{name}' is missing; copy the whole checkpoint directory")
+
+
+def _require_replaceable(directory: Path, overwrite: bool) -> None:
+    if not directory.exists():
+        return
+    if not overwrite:
+        raise CheckpointError(f"{directory}: exists already. Choose another directory, or ask to overwrite it")
+    if not (directory / CARD).is_file():
+        raise CheckpointError(f"{directory}: exists and is not a checkpoint; it will not be overwritten")
+
+
+def _move_into_place(partial: Path, directory: Path) -> None:
+    if directory.exists():
+        old = partial.with_name(partial.name + ".old")
+        directory.rename(old)
+        partial.rename(directory)
+        shutil.rmtree(old)
+    else:
+        partial.rename(directory)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint as a ``Policy``: observations and a sentence in, action chunks out, one tick at a time.
+
+The history is owned here and changes only through ``infer`` and ``reset``: whoever runs the policy decides when a
+new sentence starts afresh. What depends only on the sentence is computed once per sentence.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vla_core.checkpoint import Checkpoint, load_checkpoint
+from vla_core.errors import ObservationRefusedError, RefusalKind
+from vla_core.geometry import Pose
+from vla_core.images import preprocess_image
+from vla_core.model.lrn_sequence import LrnSequence
+from vla_core.model.lstm_head import PredictedChunks
+from vla_core.policy_contract import PolicyContract
+from vla_core.types import ActionChunk, Observation
+
+_MAX_CACHED_SENTENCES = 16
+
+
+class VlaPolicy:
+    """Runs the model of a checkpoint on one robot. Not thread-safe: one owner at a time.
+
+    Args:
+        checkpoint: The model and all its facts; the model is put into evaluation mode.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._model = checkpoint.model.eval()
+        self._tokenizer = checkpoint.tokenizer
+        self._contract = checkpoint.card.contract
+        self._texts: OrderedDict[str, LrnSequence] = OrderedDict()
+        self._history = self._model.new_history()
+
+    @classmethod
+    def load(
+        cls, directory: Path | str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> "VlaPolicy":
+        """Return the policy of a checkpoint directory.
+
+        Raises:
+            CheckpointError: The checkpoint is incomplete or damaged.
+        """
+        return cls(load_checkpoint(directory, device, dtype))
+
+    @property
+    def contract(self) -> PolicyContract:
+        """What the policy promises and needs."""
+        return self._contract
+
+    def reset(self) -> None:
+        """Forget all history, as at the start of an episode."""
+        self._history = self._model.new_history()
+
+    def infer(self, observation: Observation, instruction: str) -> ActionChunk:
+        """Advance by one tick and return the chunk for this observation.
+
+        Raises:
+            InstructionError: The sentence cannot be used; history is as before.
+            ObservationRefusedError: A camera is missing or its picture cannot be used; history is as before.
+        """
+        with torch.inference_mode():
+            text = self._text(instruction)
+            images_1C3SS = self._images(observation)
+            chunks, self._history = self._model.step(images_1C3SS, text, self._history)
+        return ActionChunk(
+            stamp_ns=observation.stamp_ns, period_s=self._contract.period_s, actions=actions_of(chunks)[0, 0]
+        )
+
+    def warm_up(self, instruction: str = "stand still") -> None:
+        """Run one inference on grey pictures, so that the first real one is not slow; history is left empty."""
+        self.infer(_grey_observation(self._contract.cameras), instruction)
+        self.reset()
+
+    def _text(self, instruction: str) -> LrnSequence:
+        if instruction not in self._texts:
+            tokens = self._tokenizer([instruction]).to(self._model.lrn_token.device)
+            self._texts[instruction] = self._model.embed_tokens(tokens)
+            if len(self._texts) > _MAX_CACHED_SENTENCES:
+                self._texts.popitem(last=False)
+        self._texts.move_to_end(instruction)
+        return self._texts[instruction]
+
+    def _images(self, observation: Observation) -> Tensor:
+        spec = self._model.config.image
+        pictures = np.empty((1, len(self._contract.cameras), 3, spec.size_px, spec.size_px), dtype=np.float32)
+        for i, camera in enumerate(self._contract.cameras):
+            if camera not in observation.images:
+                raise ObservationRefusedError(
+                    camera,
+                    RefusalKind.MISSING,
+                    f"the observation has no camera '{camera}', it has {sorted(observation.images)}",
+                )
+            try:
+                pictures[0, i] = preprocess_image(observation.images[camera], spec)
+            except ValueError as error:
+                raise ObservationRefusedError(
+                    camera, RefusalKind.INVALID, f"camera '{camera}': {error}"
+                ) from error
+        token = self._model.lrn_token
+        return torch.from_numpy(pictures).to(device=token.device, dtype=token.dtype)
+
+
+def actions_of(chunks: PredictedChunks) -> NDArray[np.float32]:
+    """Return predicted chunks as actions (B, T, N, 7): six normalised arm numbers and ``gripper_open``."""
+    gripper_open = torch.sigmoid(chunks.gripper_logit.float())[..., None]
+    actions: NDArray[np.float32] = torch.cat([chunks.arm.float(), gripper_open], dim=-1).cpu().numpy()
+    return actions
+
+
+def _grey_observation(cameras: Sequence[str]) -> Observation:
+    grey = np.full((64, 64, 3), 127, dtype=np.uint8)
+    return Observation(
+        stamp_ns=0,
+        images=dict.fromkeys(cameras, grey),
+        pose_tcp_in_base=Pose.identity(),
+        joint_positions_rad=np.zeros(0),
+        gripper_open=0.0,
+        source_stamps_ns={},
+    )

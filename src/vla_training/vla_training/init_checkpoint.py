@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a checkpoint for a robot: a pretrained (or tiny, random) backbone with a new [LRN] token and head.
+
+A training run starts from it, and the demonstration moves the simulated arm with it. The tiny backbone is written
+to disk in Hugging Face's layout and then loaded like a pretrained one.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast, get_args
+
+import torch
+
+from vla_core.actions.action_space import ActionFrame, ActionSpace
+from vla_core.checkpoint import Checkpoint, CheckpointCard, RobotSnapshot, load_tokenizer, save_checkpoint
+from vla_core.errors import VlaError
+from vla_core.images import ImageSpec
+from vla_core.model.backbone import load_pretrained_backbone
+from vla_core.model.config import HeadConfig, ModelConfig
+from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
+from vla_core.model.vla import VlaModel
+from vla_core.robot_spec import RobotSpec
+
+TINY = "tiny"
+_TINY_HEAD = HeadConfig(hidden_size=128, mlp_sizes=(128, 64))
+_CAMERA_ORDER = ("wrist", "static")
+
+
+def init_checkpoint(
+    spec: RobotSpec,
+    out: Path,
+    *,
+    backbone: str = TINY,
+    window_size: int = 8,
+    chunk_size: int = 5,
+    rate_hz: float = 10.0,
+    action_space: ActionSpace | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Write an untrained checkpoint for a robot; return its directory.
+
+    Args:
+        spec: The robot; gives the cameras and their aspect ratios.
+        out: Directory of the checkpoint.
+        backbone: ``tiny``, or the folder of a pretrained Kosmos-2 in Hugging Face's layout.
+        window_size: Ticks of history.
+        chunk_size: Actions per prediction.
+        rate_hz: Rate of the ticks.
+        action_space: Meaning of the actions; ``None`` is motion in the tool frame at CALVIN's scale.
+        seed: Of everything random.
+        overwrite: Replace a checkpoint that is there.
+
+    Raises:
+        VlaError: The backbone cannot be loaded, or the robot cannot be run at that rate.
+    """
+    if rate_hz <= 0:
+        raise VlaError(f"rate_hz must be above 0, found {rate_hz:g}")
+    with _backbone_folder(backbone, seed) as folder, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        loaded = load_pretrained_backbone("kosmos2", folder)
+        config = ModelConfig(
+            window_size=window_size,
+            chunk_size=chunk_size,
+            image=ImageSpec(size_px=loaded.image_size_px),
+            cameras=tuple(name for name in _CAMERA_ORDER if name in spec.cameras),  # type: ignore[misc]
+            head=_TINY_HEAD if backbone == TINY else HeadConfig(),
+        )
+        model = VlaModel(config, loaded)
+        model.init_lrn_token()
+        card = CheckpointCard(
+            model=config,
+            action_space=action_space or ActionSpace(frame="tcp"),
+            period_s=1.0 / rate_hz,
+            is_trained=False,
+            robot=RobotSnapshot.of(spec),
+        )
+        card.contract.check_fits(spec)
+        checkpoint = Checkpoint(
+            model=model,
+            card=card,
+            tokenizer=load_tokenizer(model, folder),
+            backbone_dir=folder,
+            statistics={"num_episodes": 0, "num_actions": 0},
+            training={"is_trained": False, "seed": seed, "backbone": Path(backbone).name},
+        )
+        return save_checkpoint(checkpoint, out, overwrite=overwrite)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        out = init_checkpoint(
+            RobotSpec.load(options.robot),
+            options.out,
+            backbone=options.backbone,
+            window_size=options.window_size,
+            chunk_size=options.chunk_size,
+            rate_hz=options.rate_hz,
+            action_space=ActionSpace(frame=cast(ActionFrame, options.action_frame)),
+            seed=options.seed,
+            overwrite=options.overwrite,
+        )
+    except ValueError as error:
+        print(f"init_checkpoint: {error}", file=sys.stderr)
+        return 1
+    print(f"UNTRAINED checkpoint (random [LRN] token and head, seed {options.seed}) written to {out}")
+    return 0
+
+
+@contextmanager
+def _backbone_folder(backbone: str, seed: int) -> Iterator[Path]:
+    if backbone != TINY:
+        yield Path(backbone)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tiny_kosmos2."))
+    try:
+        yield write_tiny_kosmos2(folder, seed=seed)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="init_checkpoint", description=(__doc__ or "").split("\n", maxsplit=1)[0]
+    )
+    parser.add_argument("--robot", type=Path, required=True, metavar="SPEC.yaml", help="the robot spec")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint directory to write")
+    parser.add_argument(
+        "--backbone",
+        default=TINY,
+        metavar="tiny|FOLDER",
+        help="tiny random Kosmos-2, or a pretrained Kosmos-2's folder",
+    )
+    parser.add_argument("--window-size", type=int, default=8, help="ticks of history (default: 8)")
+    parser.add_argument("--chunk-size", type=int, default=5, help="actions per prediction (default: 5)")
+    parser.add_argument("--rate-hz", type=float, default=10.0, help="rate of the ticks (default: 10)")
+    parser.add_argument("--action-frame", choices=get_args(ActionFrame), default="tcp", help="default: tcp")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
