@@ -17,18 +17,19 @@ from typing import cast, get_args
 import torch
 
 from vla_core.actions.action_space import ActionFrame, ActionSpace
-from vla_core.checkpoint import Checkpoint, CheckpointCard, RobotSnapshot, load_tokenizer, save_checkpoint
+from vla_core.checkpoint import Checkpoint, load_tokenizer, save_checkpoint
+from vla_core.checkpoint_card import CheckpointCard, RobotSnapshot
 from vla_core.errors import VlaError
 from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone
-from vla_core.model.config import HeadConfig, ModelConfig
+from vla_core.model.config import CameraName, HeadConfig, ModelConfig
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.model.vla import VlaModel
 from vla_core.robot_spec import RobotSpec
 
 TINY = "tiny"
 _TINY_HEAD = HeadConfig(hidden_size=128, mlp_sizes=(128, 64))
-_CAMERA_ORDER = ("wrist", "static")
+_CAMERA_ORDER: tuple[CameraName, ...] = ("wrist", "static")
 
 
 def init_checkpoint(
@@ -68,7 +69,7 @@ def init_checkpoint(
             window_size=window_size,
             chunk_size=chunk_size,
             image=ImageSpec(size_px=loaded.image_size_px),
-            cameras=tuple(name for name in _CAMERA_ORDER if name in spec.cameras),  # type: ignore[misc]
+            cameras=tuple(name for name in _CAMERA_ORDER if name in spec.cameras),
             head=_TINY_HEAD if backbone == TINY else HeadConfig(),
         )
         model = VlaModel(config, loaded)
