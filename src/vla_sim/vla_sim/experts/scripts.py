@@ -6,10 +6,10 @@ import math
 import numpy as np
 from vla_core.actions.action_space import ActionSpace
 from vla_core.errors import VlaError
-from vla_core.geometry import Pose
+from vla_core.geometry import FloatArray, Pose
 
 from vla_sim.experts.grasps import grasp_yaw, nearest_yaw, pointing_down, yaw_of
-from vla_sim.experts.phases import Goal, Phase, PhasedExpert
+from vla_sim.experts.phases import Condition, Goal, Phase, PhasedExpert
 from vla_sim.scene.layout import scene_layout
 from vla_sim.scene.model import BLOCK_SIZE_M
 from vla_sim.task_state import TabletopState
@@ -28,6 +28,7 @@ from vla_sim.tasks import (
 OPEN, CLOSED = 1.0, 0.0
 ABOVE_M = 0.12
 CARRY_M = 0.16
+DRAWER_WIDE_OPEN_M = 0.125
 ROUGHLY = {"near_m": 0.02, "near_rad": 0.15}
 
 
@@ -81,8 +82,7 @@ def _grasp(block: str) -> list[Phase]:
     ]
 
 
-def _grip(is_held: object) -> Phase:
-    assert callable(is_held)
+def _grip(is_held: Condition) -> Phase:
     return Phase(goal=_stay, gripper_open=CLOSED, min_ticks=3, max_ticks=10, until=is_held, require=is_held)
 
 
@@ -112,7 +112,7 @@ def _stack(upper: str, lower: str) -> list[Phase]:
             held, base = state.blocks[upper], state.blocks[lower]
             # The block may sit a little off the middle of the fingers: what counts is where it is, not the TCP.
             in_hand_m = held.position_m - pose.position_m
-            target_m = base.position_m + [0.0, 0.0, BLOCK_SIZE_M + gap_m] - in_hand_m
+            target_m = base.position_m + _up(BLOCK_SIZE_M + gap_m) - in_hand_m
             return pointing_down(target_m, _aligned(state, upper, lower, pose))
 
         return goal
@@ -148,21 +148,26 @@ def _place_in_drawer(block: str) -> list[Phase]:
 
 def _open_drawer() -> list[Phase]:
     layout = scene_layout()
+    behind_m = 0.0275  # the middle of the gap between handle and drawer front
 
-    def handle(pull_m: float, height_m: float) -> Goal:
+    def hooked(pull_m: float, height_m: float) -> Goal:
         def goal(state: TabletopState, pose: Pose) -> Pose:
             x, y, z = layout.handle_at(state)
-            return pointing_down([x, y - pull_m, z + height_m], nearest_yaw(0.0, math.pi, yaw_of(pose)))
+            return pointing_down([x, y + behind_m - pull_m, z + height_m], _across(pose))
 
         return goal
 
     return [
-        Phase(goal=handle(0.0, ABOVE_M), gripper_open=OPEN, near_m=0.012, near_rad=0.08),
-        Phase(goal=handle(0.0, 0.004), gripper_open=OPEN, speed=0.8),
-        Phase(goal=_stay, gripper_open=CLOSED, min_ticks=5, max_ticks=5),
-        Phase(goal=handle(0.13, 0.004), gripper_open=CLOSED, speed=0.6, max_ticks=40),
-        _release(),
-        Phase(goal=_risen(0.1), gripper_open=OPEN, **ROUGHLY),
+        Phase(goal=hooked(0.0, 0.06), gripper_open=CLOSED, near_m=0.005),
+        Phase(goal=hooked(0.0, 0.002), gripper_open=CLOSED, speed=0.6),
+        Phase(
+            goal=hooked(0.15, 0.002),
+            gripper_open=CLOSED,
+            speed=0.6,
+            max_ticks=30,
+            until=lambda state: state.drawer_m > DRAWER_WIDE_OPEN_M,
+        ),
+        Phase(goal=_risen(0.08), gripper_open=CLOSED, **ROUGHLY),
     ]
 
 
@@ -240,7 +245,11 @@ def _at_height(height_m: float) -> Goal:
 
 
 def _risen(rise_m: float) -> Goal:
-    return lambda state, pose: Pose(pose.position_m + [0.0, 0.0, rise_m], pose.rotation)
+    return lambda state, pose: Pose(pose.position_m + _up(rise_m), pose.rotation)
+
+
+def _up(height_m: float) -> FloatArray:
+    return np.array([0.0, 0.0, height_m])
 
 
 def _across(pose: Pose) -> float:
