@@ -75,7 +75,7 @@ class RecedingHorizon:
     def due(self, now_ns: int) -> Action | None:
         """Return the action whose slot has begun; slots that were missed are skipped, not caught up."""
         if self._current is not None:
-            slot = int((now_ns - self._begin_ns) // (self._current.period_s * 1e9))
+            slot = (now_ns - self._begin_ns) // round(self._current.period_s * 1e9)
             if slot < min(self._num_executed, len(self._current.actions)):
                 return self._take(self._current, slot)
         if self._newest is None:

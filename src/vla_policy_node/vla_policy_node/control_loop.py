@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way of the data, live: streams -> observation -> policy -> schedule -> controller -> command.
 
-Everything here runs in the executor's thread, except the policy itself. Two things drive it: pictures of the leading
-camera and the command timer step the policy when its clock says so, and the command timer, or a chunk that has
-just arrived, sends a command.
+Everything here runs in the executor's thread, except the policy itself. Two things drive it: pictures of the
+leading camera and the command timer step the policy when its clock says so, and the command timer, or a chunk that
+has just arrived, sends a command.
 """
 
 import time
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rclpy.clock import Clock
 from rclpy.time import Time
+
 from vla_core.chunk_schedule import make_schedule
 from vla_core.controller import ActionController
 from vla_core.errors import InstructionError, ObservationRefusedError, RefusalKind
@@ -24,7 +25,6 @@ from vla_core.policy_clock import PolicyClock
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import Reason, State, Supervisor, Verdict
-
 from vla_policy_node.inference_thread import InferenceRequest, InferenceResult, InferenceThread
 from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.parameters import PolicyNodeParameters
@@ -58,6 +58,7 @@ class ControlLoop:
 
     def __init__(
         self,
+        *,
         spec: RobotSpec,
         policy: Policy,
         parameters: PolicyNodeParameters,

@@ -8,9 +8,9 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.node import Node
 from rclpy.task import Future
+
 from vla_core.supervisor import State, Verdict
 from vla_msgs.action import ExecuteInstruction
-
 from vla_policy_node.control_loop import ControlLoop
 
 

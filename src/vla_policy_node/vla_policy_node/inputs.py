@@ -15,6 +15,7 @@ from rclpy.qos import (
     qos_profile_sensor_data,
 )
 from sensor_msgs.msg import CompressedImage, Image, JointState
+
 from vla_core.observer import JOINTS, TCP_POSE
 from vla_core.robot_spec import RobotSpec
 
@@ -42,8 +43,8 @@ def subscribe_any_durability(node: Node, kind: Any, topic: str, on_message: Call
     """Subscribe so that volatile and latched publishers are both heard, each message once.
 
     A VOLATILE subscription matches every publisher (``ros2 topic pub`` of Jazzy is volatile); a TRANSIENT_LOCAL
-    one gets what a latched publisher (``ros2 topic pub`` of Humble) said before this node started. Where both match,
-    the second delivery is dropped by its source time stamp.
+    one gets what a latched publisher (``ros2 topic pub`` of Humble) said before this node started. Where both
+    match, the second delivery is dropped by its source time stamp.
     """
     seen: deque[tuple[int, bytes]] = deque(maxlen=32)
 

@@ -10,6 +10,7 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Float64MultiArray
+
 from vla_core.actions.gripper import command_from_open
 from vla_core.codecs.pose_stamped import encode_pose
 from vla_core.errors import ConfigError

@@ -16,6 +16,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
 from vla_core.errors import ConfigError
 
 

@@ -4,7 +4,6 @@
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
-
 from vla_policy_node.parameters import PolicyNodeParameters
 
 
@@ -16,6 +15,7 @@ def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
         CheckpointError: The checkpoint cannot be loaded or does not fit the robot.
     """
     import torch
+
     from vla_core.policy import VlaPolicy
 
     if not parameters.checkpoint:

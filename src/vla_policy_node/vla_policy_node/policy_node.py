@@ -13,12 +13,12 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
+
 from vla_core.errors import ConfigError, VlaError
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import Verdict
 from vla_msgs.msg import Instruction
-
 from vla_policy_node.control_loop import ControlLoop
 from vla_policy_node.execute_instruction import ExecuteInstructionServer
 from vla_policy_node.inputs import subscribe_any_durability, subscribe_streams

@@ -7,12 +7,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from std_msgs.msg import Header
+
 from vla_core.latency import Stage
 from vla_core.policy_contract import PolicyContract
 from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import State, Verdict
 from vla_msgs.msg import ActionChunk, PolicyStatus
-
 from vla_policy_node.control_loop import ControlLoop
 from vla_policy_node.inference_thread import InferenceResult
 

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pose_strategies import assert_pose_close, poses
+from scipy.spatial.transform import Rotation
+from vla_core.actions.action_space import ActionFrame, ActionSpace, action_towards, target_pose
+from vla_core.actions.frames import (
+    apply_base_motion,
+    apply_tcp_motion,
+    base_motion_between,
+    tcp_motion_between,
+)
+from vla_core.actions.normalization import NormalizationSpec, normalize, unnormalize
+from vla_core.actions.robovlms_frame import base_to_robovlms_tcp, robovlms_tcp_to_base
+from vla_core.geometry import Pose
+
+GOLDEN = Path(__file__).parent / "golden"
+FRAMES = get_args(ActionFrame)
+arms = st.tuples(*[st.floats(-1.0, 1.0)] * 6).map(np.array)
+
+
+@pytest.fixture(scope="module")
+def robovlms_frames() -> dict[str, np.ndarray]:
+    return dict(np.load(GOLDEN / "a_frames.npz"))
+
+
+def test_robovlms_world_to_tcp_is_repeated_to_the_bit(robovlms_frames: dict[str, np.ndarray]) -> None:
+    euler = robovlms_frames["robot_obs"][..., 3:6]
+    found = base_to_robovlms_tcp(robovlms_frames["action"], euler)
+    np.testing.assert_allclose(found, robovlms_frames["action_tcp"], atol=1e-5)
+
+
+def test_robovlms_tcp_to_world_is_repeated_to_the_bit(robovlms_frames: dict[str, np.ndarray]) -> None:
+    euler = robovlms_frames["robot_obs"][..., 3:6]
+    found = robovlms_tcp_to_base(robovlms_frames["action"], euler)
+    np.testing.assert_allclose(found, robovlms_frames["tcp_to_world_of_action"], atol=1e-5)
+    again = robovlms_tcp_to_base(robovlms_frames["action_tcp"], euler)
+    np.testing.assert_allclose(again, robovlms_frames["roundtrip"], atol=1e-5)
+
+
+def test_robovlms_chunks_keep_their_shape(robovlms_frames: dict[str, np.ndarray]) -> None:
+    found = base_to_robovlms_tcp(robovlms_frames["action4"], robovlms_frames["obs4"][..., 3:6])
+    assert found.shape == robovlms_frames["action4"].shape
+    values = robovlms_frames["action_tcp4"].reshape(found.shape)  # the original flattens two axes
+    np.testing.assert_allclose(found, values, atol=1e-5)
+
+
+@given(arms, st.tuples(*[st.floats(-1.2, 1.2)] * 3).map(np.array))
+def test_robovlms_frame_and_its_inverse_cancel(arm: np.ndarray, euler: np.ndarray) -> None:
+    there = base_to_robovlms_tcp(arm, euler)
+    np.testing.assert_allclose(robovlms_tcp_to_base(there, euler), arm, atol=1e-9)
+
+
+@given(poses(), arms)
+def test_a_tcp_action_is_a_rigid_motion_seen_from_the_tool(pose: Pose, arm: np.ndarray) -> None:
+    delta = np.eye(4)
+    delta[:3, :3] = Rotation.from_euler("xyz", 0.05 * arm[3:]).as_matrix()
+    delta[:3, 3] = 0.02 * arm[:3]
+    found = target_pose(ActionSpace(frame="tcp"), pose, arm)
+    np.testing.assert_allclose(found.matrix, pose.matrix @ delta, atol=1e-9)
+
+
+@given(poses(), arms)
+def test_a_base_action_moves_along_base_axes_and_adds_euler_angles(pose: Pose, arm: np.ndarray) -> None:
+    found = target_pose(ActionSpace(frame="base"), pose, arm)
+    np.testing.assert_allclose(found.position_m, pose.position_m + 0.02 * arm[:3], atol=1e-9)
+    turned = Rotation.from_euler("xyz", pose.euler_xyz_rad + 0.05 * arm[3:])
+    assert (found.rotation * turned.inv()).magnitude() < 1e-6
+
+
+@given(poses(), poses())
+def test_motion_between_then_apply_returns_the_target(start: Pose, target: Pose) -> None:
+    assert_pose_close(apply_tcp_motion(start, tcp_motion_between(start, target)), target)
+    assert_pose_close(apply_base_motion(start, base_motion_between(start, target)), target)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("normalization", [None, NormalizationSpec.symmetric(0.65)])
+@given(pose=poses(), arm=arms)
+def test_action_then_action_towards_reach_the_same_target(
+    frame: ActionFrame, normalization: NormalizationSpec | None, pose: Pose, arm: np.ndarray
+) -> None:
+    space = ActionSpace(frame=frame, normalization=normalization)
+    target = target_pose(space, pose, 0.5 * arm)
+    # What lies outside the normalised range is clipped on purpose (Euler differences explode at gimbal lock).
+    between = tcp_motion_between if frame == "tcp" else base_motion_between
+    assume(normalization is None or np.abs(between(pose, target) / space.scale).max() < 0.65)
+    again = target_pose(space, pose, action_towards(space, pose, target))
+    assert_pose_close(again, target)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@given(pose=poses())
+def test_a_zero_action_stays(frame: ActionFrame, pose: Pose) -> None:
+    assert_pose_close(target_pose(ActionSpace(frame=frame), pose, np.zeros(6)), pose)
+
+
+def test_normalisation_repeats_robovlms() -> None:
+    golden = np.load(GOLDEN / "b_normalize.npz")
+    spec = NormalizationSpec.symmetric(0.65)
+    np.testing.assert_allclose(normalize(golden["x"][..., :6], spec), golden["norm_065_keep"][..., :6], atol=1e-12)
+    np.testing.assert_allclose(unnormalize(golden["y"][..., :6], spec), golden["unnorm_065"][..., :6], atol=1e-12)
+
+
+@given(arms)
+def test_unnormalize_inverts_normalize_inside_the_range(arm: np.ndarray) -> None:
+    spec = NormalizationSpec(low=(-0.3, -1, -2, -0.1, -1, -1), high=(0.5, 2, 1, 0.1, 3, 1))
+    low, high = np.array(spec.low), np.array(spec.high)
+    np.testing.assert_allclose(unnormalize(normalize(arm, spec), spec), np.clip(arm, low, high), atol=1e-12)
+    np.testing.assert_allclose(normalize(unnormalize(arm, spec), spec), arm, atol=1e-12)
+
+
+def test_percentiles_give_the_range_of_the_data() -> None:
+    actions = np.linspace(-1, 1, 101)[:, None] * np.arange(1, 8)
+    spec = NormalizationSpec.from_percentiles(actions)
+    np.testing.assert_allclose(spec.high, 0.98 * np.arange(1, 7))
+    with pytest.raises(ValueError, match="not below"):
+        NormalizationSpec.from_percentiles(np.zeros((5, 7)))
+
+
+@pytest.mark.parametrize("key", ["translation_m", "rotation_rad"])
+def test_a_scale_that_is_not_above_zero_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        ActionSpace(frame="tcp", **{key: 0.0})

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pose_strategies import assert_pose_close
+from sim_arm import sim_arm
+from vla_core.actions.action_space import ActionSpace, target_pose
+from vla_core.controller import ActionController
+from vla_core.geometry import Pose, angle_rad, distance_m
+from vla_core.guard import GuardStage
+
+SPEC = sim_arm()
+SPACE = ActionSpace(frame="tcp")
+PERIOD_NS = 100_000_000
+TICK_NS = 20_000_000
+HOME = Pose.from_euler([0.45, 0.0, 0.3], [np.pi, 0.0, 0.0])
+FORWARD = np.array([0.5, 0, 0, 0, 0, 0.5, 0.5])
+
+
+def controller(reference: str = "target") -> ActionController:
+    command = dataclasses.replace(SPEC.command, reference=reference)
+    made = ActionController(dataclasses.replace(SPEC, command=command), SPACE, PERIOD_NS * 1e-9)
+    made.anchor(HOME, 0)
+    return made
+
+
+def run(made: ActionController, action: np.ndarray, periods: int, measured: Pose | None = None) -> Pose:
+    """Act for some periods on an arm that follows perfectly (or stands at ``measured``)."""
+    pose = HOME
+    for period in range(periods):
+        made.begin(action, measured or pose, period * PERIOD_NS)
+        for tick in range(1, 6):
+            pose = made.command(period * PERIOD_NS + tick * TICK_NS).pose_tcp_in_base
+    return pose
+
+
+def test_after_one_period_the_command_is_where_the_action_says() -> None:
+    assert_pose_close(run(controller(), FORWARD, 1), target_pose(SPACE, HOME, FORWARD))
+
+
+def test_actions_accumulate_on_the_target_and_not_on_a_lagging_arm() -> None:
+    expected = HOME
+    for _ in range(4):
+        expected = target_pose(SPACE, expected, FORWARD)
+    assert_pose_close(run(controller("target"), FORWARD, 4, measured=HOME), expected)
+    assert_pose_close(run(controller("measured"), FORWARD, 4, measured=HOME), target_pose(SPACE, HOME, FORWARD))
+
+
+def test_a_target_that_strays_from_a_blocked_arm_is_anchored_again() -> None:
+    end = run(controller("target"), FORWARD, 30, measured=HOME)
+    assert distance_m(end, HOME) < SPEC.command.reanchor_m + SPEC.limits.max_step_m
+
+
+def test_commands_move_steadily_between_policy_ticks() -> None:
+    made = controller()
+    made.begin(FORWARD, HOME, 0)
+    ways = [distance_m(HOME, made.command(k * TICK_NS).pose_tcp_in_base) for k in range(1, 6)]
+    np.testing.assert_allclose(np.diff([0, *ways]), 0.002, atol=1e-9)
+
+
+def test_without_a_new_action_the_arm_stands_still() -> None:
+    made = controller()
+    made.begin(FORWARD, HOME, 0)
+    for k in range(1, 6):
+        there = made.command(k * TICK_NS).pose_tcp_in_base
+    assert_pose_close(made.command(50 * TICK_NS).pose_tcp_in_base, there)
+
+
+def test_hold_stops_on_the_way() -> None:
+    made = controller()
+    made.begin(FORWARD, HOME, 0)
+    half_way = made.command(2 * TICK_NS).pose_tcp_in_base
+    made.hold(2 * TICK_NS)
+    assert_pose_close(made.command(5 * TICK_NS).pose_tcp_in_base, half_way)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("column", range(7))
+def test_an_action_that_is_not_finite_stops_the_arm(value: float, column: int) -> None:
+    made = controller()
+    made.begin(FORWARD, HOME, 0)
+    there = made.command(2 * TICK_NS).pose_tcp_in_base
+    broken = FORWARD.copy()
+    broken[column] = value
+    assert not made.begin(broken, HOME, 2 * TICK_NS)
+    assert_pose_close(made.command(5 * TICK_NS).pose_tcp_in_base, there)
+    assert made.guard.interventions[GuardStage.FINITE] == 1
+
+
+def test_the_gripper_is_left_alone_until_decided_and_does_not_chatter() -> None:
+    made = controller()
+    decisions = []
+    for gripper_open in [0.5, 0.54, 0.56, 0.5, 0.46, 0.44, 0.5, 0.9]:
+        made.begin([*FORWARD[:6], gripper_open], HOME, 0)
+        decisions.append(made.command(0).gripper_open)
+    assert decisions == [None, None, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
+    made.release()
+    made.anchor(HOME, 0)
+    assert made.command(0).gripper_open == 1.0
+
+
+def test_a_command_before_the_first_measured_pose_is_a_programming_error() -> None:
+    with pytest.raises(RuntimeError, match="anchor"):
+        ActionController(SPEC, SPACE, 0.1).command(0)
+
+
+numbers = st.floats(-1.5, 1.5) | st.sampled_from([np.nan, np.inf, -np.inf, 1e300, -1e300, 0.0])
+actions = st.lists(numbers, min_size=7, max_size=7).map(np.array)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(actions, st.integers(0, 6)), min_size=1, max_size=20))
+def test_whatever_the_policy_says_no_command_leaves_the_limits(steps: list[tuple[np.ndarray, int]]) -> None:
+    made, now_ns, previous = controller(), 0, HOME
+    limits = SPEC.limits
+    for action, num_ticks in steps:
+        made.begin(action, previous, now_ns)
+        for _ in range(num_ticks):
+            now_ns += TICK_NS
+            pose = made.command(now_ns).pose_tcp_in_base
+            assert np.all(np.isfinite(pose.matrix))
+            assert distance_m(previous, pose) <= limits.max_speed_m_s * TICK_NS * 1e-9 + 1e-9
+            assert angle_rad(previous, pose) <= limits.max_speed_rad_s * TICK_NS * 1e-9 + 1e-6
+            assert np.all(pose.position_m >= np.array(limits.workspace_min_m) - 1e-9)
+            assert np.all(pose.position_m <= np.array(limits.workspace_max_m) + 1e-9)
+            previous = pose
