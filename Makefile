@@ -1,0 +1,35 @@
+# The two commands: `make demo` shows the suite, `make test` proves it. Each does all set-up by itself.
+# README.md tells more; scripts/setup.bash tells what set-up does.
+
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+ENV := set +u; source scripts/env.bash; set -u;
+
+help: ## tell what the targets do
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+setup: ## make this machine able to build, test and run the suite
+	@scripts/setup.bash
+
+demo: setup ## simulated arm, cameras, sentences, model, guarded motion (VIEW=1 opens a window)
+	@$(ENV) python -m demo $(if $(VIEW),--view) $(DEMO_ARGS)
+
+test: setup ## all tests: colcon test for each package, then tests/
+	@scripts/test.bash
+
+check: setup ## lint, format, types and the direction of imports
+	@$(ENV) ruff check .
+	ruff format --check .
+	MYPYPATH=src/vla_core:src/vla_training mypy -p vla_core -p vla_training
+	python -m pytest -q tests/test_import_boundaries.py
+
+bench: setup ## measure; benchmarks/RESULTS.md keeps what was measured
+	@$(ENV) for benchmark in benchmarks/*.py; do echo; echo "== $$benchmark"; python "$$benchmark"; done
+
+clean: ## remove everything that was built or installed here
+	rm -rf .venv build install log demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
