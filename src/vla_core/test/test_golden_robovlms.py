@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RoboVLMs' own outputs, reproduced. The whole cases are read where they are present, a crop of one is committed."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import LOCAL_GOLDEN, SHARED_GOLDEN
+from torch import Tensor
+from vla_core.actions.gripper import calvin_from_open, open_from_logit
+from vla_core.actions.normalization import NormalizationSpec, unnormalize
+from vla_core.images import ImageSpec, preprocess_image
+from vla_core.model.backbone import build_backbone_without_weights
+from vla_core.model.config import HeadConfig, LossConfig, ModelConfig
+from vla_core.model.history import History, advance_history
+from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
+from vla_core.model.lrn_sequence import insert_pictures
+from vla_core.model.lstm_head import LstmHead, PredictedChunks
+from vla_core.model.prompt import PromptTokenizer, Tokens
+from vla_core.model.robovlms_keys import from_robovlms, rename_robovlms_key
+from vla_core.model.vla import VlaModel
+from vla_core.model.weights import assign_weights, require_same_tensors, shapes_of
+
+needs_shared = pytest.mark.skipif(
+    not SHARED_GOLDEN.is_dir(), reason=f"the whole reference cases are not at {SHARED_GOLDEN}"
+)
+CONFIG = ModelConfig(
+    window_size=4, chunk_size=3, image=ImageSpec(size_px=56), head=HeadConfig(hidden_size=32), compat="robovlms"
+)
+
+
+def case(name: str) -> dict[str, Tensor]:
+    arrays = np.load(SHARED_GOLDEN / f"{name}.npz")
+    return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays}
+
+
+def model_of(name: str) -> VlaModel:
+    with torch.device("meta"):
+        model = VlaModel(CONFIG, build_backbone_without_weights("kosmos2", SHARED_GOLDEN / "tiny_kosmos2"))
+    tensors = from_robovlms(load_file(SHARED_GOLDEN / f"{name}.weights.safetensors"))
+    require_same_tensors(shapes_of(tensors), shapes_of(model.state_dict()), where=name)
+    return assign_weights(model, tensors).eval()
+
+
+def close(found: Any, expected: Any, atol: float = 1e-4) -> None:
+    found, expected = (torch.as_tensor(value).detach().double() for value in (found, expected))
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0.0)
+
+
+def test_committed_crop_gives_the_same_sequence_and_lrn_embedding() -> None:
+    arrays = np.load(LOCAL_GOLDEN / "kosmos2_lrn.npz")
+    tensors = {key.removeprefix("weights/"): torch.from_numpy(arrays[key]) for key in arrays if "weights/" in key}
+    with torch.device("meta"):
+        model = VlaModel(CONFIG, build_backbone_without_weights("kosmos2", LOCAL_GOLDEN / "kosmos2_lrn"))
+    head = LstmHead(CONFIG.head, embed_dim=64, chunk_size=3)
+    head_tensors = {f"head.{key}": value for key, value in head.state_dict().items()}
+    assign_weights(model, from_robovlms(tensors) | head_tensors).eval()
+    text = model.embed_tokens(Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])))
+    images = torch.from_numpy(arrays["images"])[:, 0]
+    pictures = model.backbone.encode_images(images.flatten(0, 1)).reshape(2, -1, 64)
+    sequence = insert_pictures(text, pictures)
+    close(sequence.embeds, arrays["embeds"], atol=1e-5)
+    close(sequence.mask, arrays["attention_mask"], atol=0)
+    close(model.encode_tick(images, text), arrays["lrn"], atol=1e-5)
+
+
+@needs_shared
+def test_lstm_head_gives_the_same_chunks_losses_and_stream() -> None:
+    arrays = case("c_LSTMDecoder_none_lat1")
+    head = LstmHead(HeadConfig(hidden_size=24), embed_dim=16, chunk_size=3)
+    head.load_state_dict(load_file(SHARED_GOLDEN / "c_LSTMDecoder_none_lat1.weights.safetensors"))
+    chunks, _ = head(arrays["tok"][:, :, 0])
+    close(chunks.arm, arrays["arm"])
+    close(chunks.gripper_logit, arrays["gripper"][..., 0])
+    for mask, suffix in ((arrays["mask"], "_masked"), (torch.ones_like(arrays["mask"]), "")):
+        loss = policy_loss(chunks, TargetChunks(arrays["label_arm"], arrays["label_gripper"], mask), LossConfig())
+        close(loss.arm, arrays[f"loss_arm{suffix}"])
+        close(loss.gripper, arrays[f"loss_gripper{suffix}"])
+        close(loss.gripper_accuracy, arrays[f"acc_gripper{suffix}"], atol=1e-6)
+    history = History.empty(head, window_size=4)
+    for t, lrn_1D in enumerate(arrays["steps"][0]):
+        step, history = advance_history(head, history, lrn_1D)
+        close(step.arm[:, 0], arrays["step_arm"][t])
+        close(step.gripper_logit[:, 0], arrays["step_gripper"][t, ..., 0])
+
+
+def training_case() -> tuple[VlaModel, PredictedChunks, PolicyLoss, dict[str, Tensor]]:
+    arrays = case("d_post_lstm_hand")
+    model = model_of("d_post_lstm_hand")
+    chunks = model(
+        torch.stack([arrays["hand_rgb"], arrays["rgb"]], dim=2), Tokens(arrays["text"], arrays["text_mask"])
+    )
+    labels = arrays["action_chunck"]
+    target = TargetChunks(labels[..., :6], labels[..., 6], arrays["chunck_mask"])
+    return model, chunks, policy_loss(chunks, target, CONFIG.loss), arrays
+
+
+@needs_shared
+def test_training_forward_gives_the_same_chunks_and_losses() -> None:
+    _, chunks, loss, arrays = training_case()
+    close(chunks.arm, arrays["arm"])
+    close(chunks.gripper_logit, arrays["gripper"][..., 0])
+    close(loss.total, arrays["loss"])
+    close(loss.arm, arrays["loss_arm_act"])
+    close(loss.gripper, arrays["loss_gripper_act"])
+    close(loss.gripper_accuracy, arrays["acc_gripper_act"], atol=1e-6)
+
+
+@needs_shared
+def test_training_gives_the_same_gradient_norms() -> None:
+    model, _, loss, _ = training_case()
+    loss.total.backward()
+    facts = json.loads((SHARED_GOLDEN / "d_post_lstm_hand.json").read_text(encoding="utf-8"))
+    norms = {key.removeprefix("grad_norms."): norm for key, norm in facts.items() if key.startswith("grad_norms.")}
+    parameters = dict(model.named_parameters())
+    compared = 0
+    for key, expected in norms.items():
+        name = rename_robovlms_key(key)
+        if name is not None:
+            gradient = parameters[name].grad
+            assert gradient is not None, name
+            assert float(gradient.norm()) == pytest.approx(expected, abs=1e-5), name
+            compared += 1
+    assert compared == len(parameters)
+
+
+@needs_shared
+def test_control_steps_give_the_same_pictures_chunks_and_executed_actions() -> None:
+    arrays = case("e_post_lstm")
+    model = model_of("e_post_lstm")
+    tokenizer = PromptTokenizer.load(
+        SHARED_GOLDEN / "tiny_kosmos2", prompt=CONFIG.prompt, max_tokens=model.max_text_tokens
+    )
+    tokens = tokenizer(["open the drawer"])
+    close(tokens.ids, arrays["text"], atol=0)
+    text, history = model.embed_tokens(tokens), model.new_history()
+    for t in range(12):
+        pictures = [
+            preprocess_image(arrays[key][t].numpy(), CONFIG.image) for key in ("rgb_gripper", "rgb_static")
+        ]
+        np.testing.assert_array_equal(pictures[0], arrays["hand_rgb"][t, 0, 0])
+        np.testing.assert_array_equal(pictures[1], arrays["rgb"][t, 0, 0])
+        with torch.inference_mode():
+            chunks, history = model.step(torch.from_numpy(np.stack(pictures))[None], text, history)
+        close(chunks.arm, arrays["arm"][t])
+        close(chunks.gripper_logit, arrays["gripper"][t, ..., 0])
+        arm = unnormalize(chunks.arm[0, 0, 0].numpy(), NormalizationSpec.symmetric(0.65))
+        gripper = calvin_from_open(open_from_logit(chunks.gripper_logit[0, 0, 0].numpy()))
+        close(np.append(arm, gripper), arrays["executed"][t])
+
+
+@needs_shared
+def test_every_tensor_of_a_whole_checkpoint_has_a_name_here() -> None:
+    lines = (SHARED_GOLDEN / "kosmos_state_dict_keys.txt").read_text(encoding="utf-8").splitlines()
+    renamed = {rename_robovlms_key(line.split("\t")[0]) for line in lines}
+    model = model_of("e_post_lstm")
+    assert renamed - {None} == set(model.state_dict())
