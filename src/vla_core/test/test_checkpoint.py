@@ -8,6 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from tiny_models import SENTENCES, random_images, tiny_checkpoint
+
 from vla_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vla_core.config import to_plain
 from vla_core.errors import CheckpointError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RoboVLMs' own outputs, reproduced. The whole cases are read where they are present, a crop of one is committed."""
+"""RoboVLMs' own outputs, reproduced. Whole cases are read where they are present; a crop of one is committed."""
 
 import json
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import LOCAL_GOLDEN, SHARED_GOLDEN
 from torch import Tensor
+
 from vla_core.actions.gripper import calvin_from_open, open_from_logit
 from vla_core.actions.normalization import NormalizationSpec, unnormalize
 from vla_core.images import ImageSpec, preprocess_image

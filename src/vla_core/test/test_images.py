@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vla_core.images import CLIP_MEAN, CLIP_STD, ImageSpec, preprocess_image
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -4,6 +4,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
 from vla_core.model.config import HeadConfig
 from vla_core.model.history import History, advance_history
 from vla_core.model.lstm_head import LstmHead

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+
 from vla_core.model.config import LossConfig
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
 from vla_core.model.lstm_head import PredictedChunks

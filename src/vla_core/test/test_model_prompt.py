@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import backbone_folder
+
 from vla_core.errors import CheckpointError, InstructionError
 from vla_core.model.prompt import PromptTokenizer
 

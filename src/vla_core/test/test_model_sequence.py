@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+
 from vla_core.model.lrn_sequence import insert_lrn, insert_pictures, take_lrn
 
 DIM = 3

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny_models import SENTENCES, backbone_folder, random_images, tiny_model
 from torch import Tensor
+
 from vla_core.checkpoint import load_tokenizer
 from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tiny_models import SENTENCES, random_observation, tiny_checkpoint
+
 from vla_core.checkpoint import save_checkpoint
 from vla_core.errors import InstructionError, ObservationRefusedError, RefusalKind
 from vla_core.images import preprocess_image
@@ -37,7 +38,7 @@ def test_a_chunk_has_stamp_period_and_seven_bounded_numbers(policy: VlaPolicy) -
     assert chunk.stamp_ns == 1 and chunk.period_s == 0.1
     assert chunk.actions.shape == (3, 7) and chunk.actions.dtype == np.float32
     assert np.abs(chunk.actions[:, :6]).max() <= 1.0
-    assert 0.0 <= chunk.actions[:, 6].min() and chunk.actions[:, 6].max() <= 1.0
+    assert chunk.actions[:, 6].min() >= 0.0 and chunk.actions[:, 6].max() <= 1.0
 
 
 def test_a_policy_gives_what_the_windowed_model_gives(policy: VlaPolicy) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
 from vla_core.actions.action_space import ActionSpace
 from vla_core.checkpoint import Checkpoint, load_tokenizer
 from vla_core.checkpoint_card import CheckpointCard, PictureSize, RobotSnapshot

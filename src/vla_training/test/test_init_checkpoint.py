@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from vla_core.checkpoint import load_checkpoint
 from vla_core.geometry import Pose
 from vla_core.model.kosmos2 import Kosmos2Backbone
@@ -47,7 +48,7 @@ def test_makes_an_untrained_policy_that_fits_the_robot_and_moves_modestly(
 
 
 def test_options_reach_the_checkpoint(tmp_path: Path) -> None:
-    options = "--window-size 3 --chunk-size 4 --rate-hz 5 --action-frame base".split()
+    options = ["--window-size", "3", "--chunk-size", "4", "--rate-hz", "5", "--action-frame", "base"]
     assert init(tmp_path / "c", *options) == 0
     card = load_checkpoint(tmp_path / "c").card
     assert (card.model.window_size, card.model.chunk_size, card.period_s) == (3, 4, 0.2)

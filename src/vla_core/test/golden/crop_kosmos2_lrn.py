@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crop the reference case ``d_post_lstm_hand`` to what fits in a repository: one tick, weights without action head.
+"""Crop the reference case ``d_post_lstm_hand`` to what fits in a repository: one tick, no action head.
 
 Usage: python crop_kosmos2_lrn.py REFERENCE_FOLDER
 """
