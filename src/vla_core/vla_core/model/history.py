@@ -58,8 +58,8 @@ def advance_history(head: LstmHead, history: History, lrn_BD: Tensor) -> tuple[P
         history.hidden.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
         history.cell.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
     )
-    lrn_SlotsD = lrn_BD[:, None].expand(-1, window, -1).reshape(streams * window, 1, -1)
-    features, (hidden_after, cell_after) = head.advance(lrn_SlotsD, before)
+    lrn_SlotsD = lrn_BD.repeat_interleave(window, dim=0)
+    features, (hidden_after, cell_after) = head.advance_one(lrn_SlotsD, before)
     oldest_B = torch.where(ticks_B < window, 0, (ticks_B + 1) % window)
     features_BWH = features.view(streams, window, hidden)
     oldest_B1H = features_BWH[torch.arange(streams, device=ticks_B.device), oldest_B][:, None]

@@ -78,6 +78,21 @@ class LstmHead(nn.Module):
         features_BTH, after = self.rnn(lrn_BTD, state)
         return features_BTH, after
 
+    def advance_one(self, lrn_BD: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+        """Return the LSTM's output (B, H) after one tick, and the state after it.
+
+        The same numbers as ``advance`` for T = 1, layer by layer: PyTorch's CPU kernel for sequences repacks every
+        weight at every call, which takes longer than the step itself.
+        """
+        hidden, cell, features_BH = [], [], lrn_BD
+        for layer in range(self.num_layers):
+            kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in kinds]
+            features_BH, cell_BH = torch.lstm_cell(features_BH, (state[0][layer], state[1][layer]), *weights)
+            hidden.append(features_BH)
+            cell.append(cell_BH)
+        return features_BH, (torch.stack(hidden), torch.stack(cell))
+
     def decode(self, features_BTH: Tensor) -> PredictedChunks:
         """Return the chunks that LSTM outputs stand for."""
         shape = (*features_BTH.shape[:2], self.chunk_size)
