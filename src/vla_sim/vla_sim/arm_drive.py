@@ -6,8 +6,8 @@ With nothing to do it holds the last set point.
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, step_towards
 
+from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, step_towards
 from vla_sim.arm_goals import ArmGoal, CommandRefusedError, JointGoal, PoseGoal, TrajectoryGoal, TwistGoal
 from vla_sim.kinematics import ArmKinematics
 from vla_sim.scene.model import ARM_JOINTS, MAX_JOINT_SPEED_RAD_S, Scene

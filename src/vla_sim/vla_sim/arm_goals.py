@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
 from vla_core.errors import VlaError
 from vla_core.geometry import FloatArray, Pose
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+
 from vla_core.geometry import FloatArray, Pose, compose, invert
 
 # MuJoCo's camera looks along -z with y up; an optical frame looks along z with y down.

@@ -5,14 +5,15 @@ Noise keeps two honest pictures from being equal to the bit, as with a real sens
 tell a frozen camera by its identical pictures. Equal seeds and states give equal pictures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from vla_core.geometry import Pose
 
+from vla_core.geometry import Pose
+from vla_core.robot_spec import RobotSpec
 from vla_sim.camera_model import PinholeCamera, optical_pose
 from vla_sim.rendering_backend import select_rendering_backend
 from vla_sim.scene.model import load_scene
@@ -64,19 +65,13 @@ class Cameras:
             grey_levels = self._rng.normal(0.0, NOISE_GREY_LEVELS, shape)
             self._noise[name] = np.rint(grey_levels).astype(np.int16)
 
-    def render(self, snapshot: Snapshot) -> dict[str, Picture]:
-        """Return camera name to (H, W, 3) uint8 RGB."""
+    def render(self, snapshot: Snapshot, names: Iterable[str] | None = None) -> dict[str, Picture]:
+        """Return camera name to (H, W, 3) uint8 RGB, for all cameras or for those named."""
         self._data.qpos[:] = snapshot.qpos
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._model.geom_rgba[self._light] = LIGHT_ON_RGBA if snapshot.is_light_on else LIGHT_OFF_RGBA
-        return {name: self._picture(name, renderer) for name, renderer in self._renderers.items()}
-
-    def intrinsics(self, name: str) -> PinholeCamera:
-        """Return the pinhole model of a camera."""
-        renderer = self._renderers[name]
-        fovy_deg = float(self._model.camera(name).fovy[0])
-        return PinholeCamera.from_field_of_view(renderer.width, renderer.height, fovy_deg)
+        return {name: self._picture(name) for name in (self._renderers if names is None else names)}
 
     def pose_in_base(self, name: str) -> Pose:
         """Return the pose of a camera's optical frame in base, as of the last picture."""
@@ -89,7 +84,8 @@ class Cameras:
             renderer.close()
         self._renderers = {}
 
-    def _picture(self, name: str, renderer: mujoco.Renderer) -> Picture:
+    def _picture(self, name: str) -> Picture:
+        renderer = self._renderers[name]
         renderer.update_scene(self._data, camera=name)
         clean = renderer.render()
         row, column = self._offset(name)
@@ -102,3 +98,21 @@ class Cameras:
             row, column = self._rng.integers(0, NOISE_MARGIN_PX, 2).tolist()
             self._offsets[name] = (row, column)
         return self._offsets[name]
+
+
+def camera_intrinsics(sizes_px: Mapping[str, tuple[int, int]]) -> dict[str, PinholeCamera]:
+    """Return camera name to its pinhole model. Renders nothing.
+
+    Args:
+        sizes_px: Camera name to (width, height).
+    """
+    model = load_scene().model
+    return {
+        name: PinholeCamera.from_field_of_view(width, height, float(model.camera(name).fovy[0]))
+        for name, (width, height) in sizes_px.items()
+    }
+
+
+def spec_sizes_px(spec: RobotSpec) -> dict[str, tuple[int, int]]:
+    """Return camera name to (width, height)."""
+    return {name: (camera.width_px, camera.height_px) for name, camera in spec.cameras.items()}

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_core.actions.action_space import ActionSpace
 from vla_core.actions.gripper import command_from_open, open_from_joint
 from vla_core.controller import ActionController
 from vla_core.geometry import FloatArray
 from vla_core.robot_spec import RobotSpec
-
 from vla_sim.arm_goals import PoseGoal
 from vla_sim.experts.scripts import make_expert
 from vla_sim.tabletop import Tabletop

@@ -4,9 +4,9 @@
 import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
+
 from vla_core.errors import VlaError
 from vla_core.geometry import FloatArray, Pose
-
 from vla_sim.scene.model import HOME_RAD, Scene
 
 DAMPING = 1e-4  # in the units of J @ J.T; small against the singular values away from singular poses

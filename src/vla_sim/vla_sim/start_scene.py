@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from vla_core.geometry import FloatArray, Pose
 
+from vla_core.geometry import FloatArray, Pose
 from vla_sim.scene.model import BLOCK_SIZE_M, BLOCKS, HOME_RAD
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import SIDE_SIGN, StartScene

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
-from vla_core.geometry import FloatArray, Pose
 
+from vla_core.geometry import FloatArray, Pose
 from vla_sim.arm_drive import ArmDrive
 from vla_sim.arm_goals import ArmGoal, CommandRefusedError
 from vla_sim.scene.model import ARM_JOINTS, BLOCKS, Scene, load_scene

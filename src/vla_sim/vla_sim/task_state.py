@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_core.errors import VlaError
 from vla_core.geometry import Pose
-
 from vla_sim.scene.model import BLOCKS
 
 _POSE_KEYS = ("x", "y", "z", "qx", "qy", "qz", "qw")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from vla_core.errors import VlaError
 
+from vla_core.errors import VlaError
 from vla_sim.scene.model import BLOCK_SIZE_M
 from vla_sim.task_state import TabletopState
 

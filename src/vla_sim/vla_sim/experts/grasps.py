@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from vla_core.geometry import FloatArray, Pose
 
+from vla_core.geometry import FloatArray, Pose
 from vla_sim.task_state import TabletopState
 
 # Tool axis down; at yaw 0 the fingers open along y of the base.

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from vla_core.actions.action_space import ActionSpace, action_towards
 from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m
-
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import Success
 

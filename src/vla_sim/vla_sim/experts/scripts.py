@@ -4,10 +4,10 @@
 import math
 
 import numpy as np
+
 from vla_core.actions.action_space import ActionSpace
 from vla_core.errors import VlaError
 from vla_core.geometry import FloatArray, Pose
-
 from vla_sim.experts.grasps import grasp_yaw, nearest_yaw, pointing_down, yaw_of
 from vla_sim.experts.phases import Condition, Goal, Phase, PhasedExpert
 from vla_sim.scene.layout import scene_layout

@@ -6,8 +6,8 @@ from functools import cache
 
 import mujoco
 import numpy as np
-from vla_core.geometry import FloatArray
 
+from vla_core.geometry import FloatArray
 from vla_sim.scene.model import load_scene
 from vla_sim.task_state import TabletopState
 

@@ -7,6 +7,7 @@ from importlib import resources
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
 from vla_core.geometry import FloatArray
 
 ARM_JOINTS = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "joint7")
