@@ -26,6 +26,12 @@ _CAPACITY = 32
 _NS_PER_MS = 1e6
 
 
+def stream_topics(spec: RobotSpec) -> dict[str, str]:
+    """Return stream name to relative topic for every stream of a robot."""
+    cameras = {name: camera.topic for name, camera in spec.cameras.items()}
+    return {**cameras, TCP_POSE: spec.tcp_pose.topic, JOINTS: spec.joints.topic}
+
+
 class Observer:
     """Holds the newest messages of each stream of a robot and makes observations of them. Not thread-safe.
 

@@ -2,5 +2,5 @@
 """The ROS side of the suite: subscribe, tick, publish. Maths and thresholds are in ``vla_core``.
 
 ``policy_node`` is the lifecycle node; ``inputs`` and ``outputs`` are its topics, ``inference_thread`` runs the
-model, ``control_loop`` joins them, ``reporting`` tells what happened, ``execute_instruction`` is the action server.
+model, ``control_loop`` joins them, ``reporting`` tells what happened, ``execute_instruction`` serves the action.
 """

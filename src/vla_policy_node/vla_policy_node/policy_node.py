@@ -21,11 +21,14 @@ from vla_core.supervisor import Verdict
 from vla_msgs.msg import Instruction
 from vla_policy_node.control_loop import ControlLoop
 from vla_policy_node.execute_instruction import ExecuteInstructionServer
-from vla_policy_node.inputs import subscribe_any_durability, subscribe_streams
+from vla_policy_node.inputs import AnyDurabilitySubscription, subscribe_streams
 from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.parameters import PolicyNodeParameters, declare, read
 from vla_policy_node.policy_loader import load_policy
 from vla_policy_node.reporting import Reporter
+
+# Period of the diagnostics and of the look for latched publishers.
+_LOOK_AROUND_S = 0.5
 
 PolicyLoader = Callable[[PolicyNodeParameters, RobotSpec], Policy]
 
@@ -126,19 +129,20 @@ class PolicyNode(LifecycleNode):
     def _open_topics(self, parameters: PolicyNodeParameters, output: CommandOutput, arrived: Any) -> None:
         assert self._loop is not None
         self._action_server = ExecuteInstructionServer(self, self._loop)
-        subscriptions = [
-            *subscribe_streams(self, self._spec, self._loop.on_message),
-            *subscribe_any_durability(self, Instruction, "vla/instruction", self._on_instruction),
-            *subscribe_any_durability(self, Bool, "vla/estop", self._on_estop),
+        streams = subscribe_streams(self, self._spec, self._loop.on_message)
+        self._spoken = [
+            AnyDurabilitySubscription(self, Instruction, "vla/instruction", self._on_instruction),
+            AnyDurabilitySubscription(self, Bool, "vla/estop", self._on_estop),
         ]
         timers = [
             self.create_timer(1.0 / self._spec.command.rate_hz, self._on_command_timer),
-            self.create_timer(1.0, self._on_diagnostics_timer),
+            self.create_timer(_LOOK_AROUND_S, self._look_around),
         ]
         self._status_period_ns = 1e9 / parameters.status_rate_hz
         self._interfaces = [
             *[lambda timer=timer: self.destroy_timer(timer) for timer in timers],
-            *[lambda subscription=sub: self.destroy_subscription(subscription) for sub in subscriptions],
+            *[lambda subscription=stream: self.destroy_subscription(subscription) for stream in streams],
+            *[topic.destroy for topic in self._spoken],
             self._action_server.destroy,
             lambda: self.destroy_guard_condition(arrived),
             output.destroy,
@@ -172,8 +176,11 @@ class PolicyNode(LifecycleNode):
         if self._loop is not None:
             self._loop.on_results()
 
-    def _on_diagnostics_timer(self) -> None:
+    def _look_around(self) -> None:
+        """Tell the diagnostics, and see whether a latched publisher has come."""
         assert self._loop is not None
+        for topic in self._spoken:
+            topic.look_for_latched_publisher()
         if self._last_verdict is not None:
             self._reporter.publish_diagnostics(
                 self.get_clock().now(), self._last_verdict, self._loop, self._contract

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an integrator meets: shadow mode, wrong robots and checkpoints, bad messages, twist, reports."""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, wait_until
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+from vla_core.supervisor import Reason, State
+from vla_msgs.msg import ActionChunk, PolicyStatus
+from vla_policy_node.parameters import PolicyNodeParameters
+from vla_policy_node.policy_node import PolicyNode
+
+pytestmark = pytest.mark.ros
+
+PARAM_FILE = SIM_ARM.parents[1] / "policy_node.param.yaml"
+
+
+def changed_spec(tmp_path: Path, text: str, replacement: str) -> str:
+    original = SIM_ARM.read_text()
+    assert text in original
+    path = tmp_path / "robot.yaml"
+    path.write_text(original.replace(text, replacement))
+    return str(path)
+
+
+def test_commands_are_off_until_asked_for(robot: Probe) -> None:
+    with closed_loop(robot, command_enabled=PolicyNodeParameters().command_enabled):
+        robot.say("swing")
+        robot.wait_for_state(PolicyStatus.STATE_RUNNING)
+        wait_until(lambda: len(robot.shadow_commands) > 20, "shadow commands")
+        assert not robot.commands
+        assert robot.joint_speed(time.time() - 0.3) < 0.02
+        robot.set_parameter("policy_node", "command_enabled", True)
+        wait_until(lambda: robot.joint_speed(time.time() - 0.3) > 0.05, "motion")
+        robot.set_parameter("policy_node", "command_enabled", False)
+        time.sleep(0.3)
+        assert robot.joint_speed(time.time() - 0.1) < 0.02
+
+
+def test_a_sentence_before_activation_moves_nothing(robot: Probe) -> None:
+    with closed_loop(robot, activate=False) as loop:
+        robot.say("swing")
+        robot.wait_for_state(PolicyStatus.STATE_INACTIVE)
+        time.sleep(0.5)
+        assert loop.policy.num_ticks == 0
+        assert not robot.commands
+
+
+def test_twist_moves_the_arm_and_stops_with_zero(robot: Probe, tmp_path: Path) -> None:
+    spec = changed_spec(tmp_path, "interface: target_pose", "interface: twist")
+    with closed_loop(robot, robot_spec=spec) as loop:
+        loop.run()
+        speeds = [abs(command.twist.linear.y) for command in list(robot.commands)[-20:]]
+        assert np.median(speeds) == pytest.approx(0.1, rel=0.5)
+        robot.say("")
+        robot.wait_for_state(PolicyStatus.STATE_IDLE)
+        time.sleep(0.3)
+        assert robot.commands[-1].twist.linear.y == 0.0
+        assert robot.joint_speed(time.time() - 0.1) < 0.02
+
+
+def configure(policy: SwingingPolicy, **parameters: Any) -> tuple[str, str]:
+    """Try to configure a node; return the transition's result and why the node stays inactive."""
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    node = PolicyNode(lambda *_: policy, parameter_overrides=overrides)
+    try:
+        return node.trigger_configure().name, node._why_inactive
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cameras": ("static",), "image_aspects": (1.0,)}, ["static", "wrist", "cameras"]),
+        ({"period_s": 0.02}, ["50 Hz", "30 Hz"]),
+        ({"image_aspects": (4 / 3, 1.0)}, ["aspect 1.333", "200x200"]),
+    ],
+)
+def test_a_checkpoint_for_another_robot_is_refused_with_both_values(
+    ros: None, change: dict[str, Any], words: list[str]
+) -> None:
+    policy = SwingingPolicy(dataclasses.replace(CONTRACT, **change))
+    result, why = configure(policy, robot_spec=str(SIM_ARM))
+    assert result == TransitionCallbackReturn.FAILURE.name
+    assert all(word in why for word in words), why
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement", "words"),
+    [
+        ("rate_hz: 50.0", "rate_hs: 50.0", "Did you mean 'rate_hz'"),
+        ("interface: target_pose", "interface: forward_position", "not supported yet"),
+    ],
+)
+def test_a_wrong_robot_spec_is_refused(ros: None, tmp_path: Path, text: str, replacement: str, words: str) -> None:
+    result, why = configure(SwingingPolicy(), robot_spec=changed_spec(tmp_path, text, replacement))
+    assert result == TransitionCallbackReturn.FAILURE.name
+    assert words in why
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [({}, "robot_spec' is empty"), ({"robot_spec": "/nowhere.yaml"}, "no such file")],
+)
+def test_a_missing_robot_spec_is_a_sentence(ros: None, parameters: dict[str, str], words: str) -> None:
+    result, why = configure(SwingingPolicy(), **parameters)
+    assert result == TransitionCallbackReturn.FAILURE.name
+    assert words in why
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"step": 3}, "step is 3"),
+        ({"encoding": "bayer_rggb8"}, "bayer_rggb8"),
+        ({"height": 100_000}, "size"),
+    ],
+)
+def test_a_lying_image_holds_the_arm_with_a_sentence(robot: Probe, fields: dict[str, Any], words: str) -> None:
+    publisher = robot.create_publisher(Image, "static_camera/image_raw", qos_profile_sensor_data)
+    with closed_loop(robot) as loop:
+        loop.run()
+        robot.set_parameter("sim_robot", "fault.static", "drop")
+
+        def publish() -> None:
+            pixels = np.random.default_rng().integers(0, 255, 200 * 200 * 3, dtype=np.uint8)
+            image = Image(width=200, height=200, step=600, encoding="rgb8", data=pixels.tobytes())
+            image.header.stamp = robot.get_clock().now().to_msg()
+            for name, value in fields.items():
+                setattr(image, name, value)
+            publisher.publish(image)
+
+        timer = robot.create_timer(1 / 30, publish)
+        status = robot.wait_for_state(PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_STREAM_INVALID)
+        assert words in status.detail
+        assert "static" in status.detail
+        time.sleep(0.3)
+        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.destroy_timer(timer)
+    robot.destroy_publisher(publisher)
+
+
+def test_a_slow_model_is_reported_and_its_old_actions_are_not_executed(robot: Probe) -> None:
+    with closed_loop(robot, action_timeout_s=0.5) as loop:
+        loop.run()
+        loop.policy.misbehave = lambda actions: time.sleep(1.0)
+        status = robot.wait_for_state(PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_ACTION_LATE)
+        assert "0.5 s" in status.detail
+        time.sleep(1.0)
+        assert robot.joint_speed(time.time() - 0.5) < 0.02
+        loop.policy.misbehave = lambda actions: None
+        loop.run()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("schedule", "fastest", "first_action, receding_horizon"),
+        ("on_new_instruction", "maybe", "reset, keep"),
+        ("num_executed", 0, "num_executed"),
+        ("action_timeout_s", -1.0, "action_timeout_s"),
+        ("robot_spec", "other.yaml", "read-only"),
+    ],
+)
+def test_a_parameter_out_of_bounds_is_refused(robot: Probe, name: str, value: Any, words: str) -> None:
+    with closed_loop(robot), pytest.raises(AssertionError, match=words):
+        robot.set_parameter("policy_node", name, value)
+
+
+def test_status_chunks_and_diagnostics_tell_what_happens(robot: Probe) -> None:
+    chunks: list[ActionChunk] = []
+    diagnostics: list[DiagnosticArray] = []
+    listeners = [
+        robot.create_subscription(ActionChunk, "/policy_node/action_chunk", lambda m: chunks.append(m), 10),
+        robot.create_subscription(DiagnosticArray, "/diagnostics", lambda m: diagnostics.append(m), 10),
+    ]
+    with closed_loop(robot, schedule="receding_horizon", num_executed=2) as loop:
+        loop.run("open the drawer")
+        time.sleep(1.5)
+        status = robot.status
+        assert status is not None
+        assert status.instruction == "open the drawer"
+        assert status.command_enabled
+        assert status.policy_is_trained
+        assert list(status.stream_names) == ["static", "wrist", "tcp_pose", "joints"]
+        assert max(status.stream_ages_ms) < 80
+        assert status.policy_rate_hz == pytest.approx(10, rel=0.1)
+        assert 0 < status.latency_p50_ms <= status.latency_p95_ms
+        chunk = chunks[-1]
+        assert (chunk.chunk_size, chunk.action_frame, chunk.header.frame_id) == (2, "base", "base_link")
+        assert len(chunk.actions) == chunk.chunk_size * ActionChunk.ACTION_DIM
+        ours = [array for array in diagnostics if "policy" in array.status[0].name]
+        values = {pair.key: pair.value for pair in ours[-1].status[0].values}
+        for percent in (50, 95, 99):
+            assert math.isfinite(float(values[f"latency.stamp_to_command.p{percent}_ms"]))
+        assert {f"guard.{stage}" for stage in ("finite", "age", "step", "speed", "workspace")} <= set(values)
+        assert int(values["actions"]) > 0
+    for listener in listeners:
+        robot.destroy_subscription(listener)
+
+
+def test_reset_forgets_history(robot: Probe) -> None:
+    with closed_loop(robot) as loop:
+        loop.run()
+        assert robot.trigger("/policy_node/reset").success
+        wait_until(lambda: loop.policy.num_resets == 2, "a reset")
+
+
+def test_status_constants_are_those_of_the_supervisor() -> None:
+    for enum, prefix in ((State, "STATE_"), (Reason, "REASON_")):
+        constants = {name: getattr(PolicyStatus, name) for name in dir(PolicyStatus) if name.startswith(prefix)}
+        assert constants == {f"{prefix}{member.name}": member.value for member in enum}
+
+
+def test_the_parameter_file_holds_the_defaults() -> None:
+    shipped = yaml.safe_load(PARAM_FILE.read_text())["/**"]["ros__parameters"]
+    assert shipped == dataclasses.asdict(PolicyNodeParameters())
