@@ -26,9 +26,7 @@ def test_the_tcp_ends_where_an_action_says_to_a_millionth(frame: str) -> None:
 
 
 @pytest.mark.parametrize("frame", ["tcp", "base"])
-def test_the_moving_arm_settles_within_a_tenth_of_a_millimetre_of_an_action(
-    tabletop: Tabletop, frame: str
-) -> None:
+def test_the_moving_arm_settles_within_a_tenth_of_a_millimetre(tabletop: Tabletop, frame: str) -> None:
     rng = np.random.default_rng(3)
     for seed in range(3):
         tabletop.reset(seed)
