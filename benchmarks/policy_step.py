@@ -62,9 +62,7 @@ def main() -> None:
     print(f"  streaming step               {times.step:9.2f} ms")
     print(f"  its backbone calls           {times.backbone:9.2f} ms")
     print(f"  the rest of it               {times.rest:9.2f} ms  ({share:.2f} % of the backbone)")
-    print(
-        f"  encoding {options.window_size:2d} ticks again      {times.window:9.2f} ms  ({again:.2f} times the step)"
-    )
+    print(f"  encoding {options.window_size:2d} ticks again      {times.window:9.2f} ms  ({again:.2f} steps)")
 
 
 def parse() -> argparse.Namespace:

@@ -49,7 +49,8 @@ def test_any_text_is_either_tokens_within_the_limit_or_a_sentence_of_error(text:
     [
         ("", "the instruction is empty"),
         (" \n", "the instruction is empty"),
-        ("open the drawer " * 640, "tokens long with its prompt, the model reads at most 64"),
+        ("open the drawer " * 640, "10240 characters found"),
+        ("xylophone " * 30, "tokens long with its prompt, the model reads at most 64"),
         ("open \udce4 drawer", "not valid UTF-8"),
         ("open </s> the drawer", "'</s>', a control word"),
         ("open the <image> drawer", "'<image>', a control word"),
@@ -58,6 +59,10 @@ def test_any_text_is_either_tokens_within_the_limit_or_a_sentence_of_error(text:
 def test_a_bad_sentence_is_a_sentence_of_error(tokenizer: PromptTokenizer, sentence: str, error: str) -> None:
     with pytest.raises(InstructionError, match=error):
         tokenizer([sentence])
+
+
+def test_white_space_makes_no_difference(tokenizer: PromptTokenizer) -> None:
+    assert tokenizer(["  open the\n drawer "]).ids.tolist() == tokenizer(["open the drawer"]).ids.tolist()
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

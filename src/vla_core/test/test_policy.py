@@ -11,6 +11,7 @@ from tiny_models import SENTENCES, random_observation, tiny_checkpoint
 from vla_core.checkpoint import save_checkpoint
 from vla_core.errors import InstructionError, ObservationRefusedError, RefusalKind
 from vla_core.images import preprocess_image
+from vla_core.instruction import MAX_INSTRUCTION_CHARS
 from vla_core.policy import VlaPolicy
 from vla_core.policy_contract import Policy
 from vla_core.types import ActionChunk
@@ -108,6 +109,11 @@ def test_a_bad_sentence_is_an_error_that_leaves_the_history_alone(policy: VlaPol
         policy.infer(OBSERVATIONS[2], sentence)
     expected = reference.infer(OBSERVATIONS[2], SENTENCES[0]).actions
     same(policy.infer(OBSERVATIONS[2], SENTENCES[0]).actions, expected)
+
+
+def test_the_longest_instruction_fits_whatever_its_letters(policy: VlaPolicy) -> None:
+    chunk = policy.infer(OBSERVATIONS[0], "xq" * (MAX_INSTRUCTION_CHARS // 2))
+    assert np.isfinite(chunk.actions).all()
 
 
 def test_a_missing_camera_is_named(policy: VlaPolicy) -> None:

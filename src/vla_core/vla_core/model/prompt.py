@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences into token ids, with the checkpoint's prompt around them. Never truncated: too long is an error."""
+"""Sentences into token ids, with the checkpoint's prompt around them.
+
+Sentences are cleaned here, so that training and a robot read the same text. Nothing is truncated: too long is an
+error.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from vla_core.errors import CheckpointError, InstructionError
+from vla_core.instruction import clean_instruction
 from vla_core.model.config import INSTRUCTION_SLOT
 
 
@@ -71,7 +76,8 @@ class PromptTokenizer:
         """Return a batch of instructions as tokens.
 
         Raises:
-            InstructionError: A sentence is empty, too long, or holds text that the tokenizer takes for control.
+            InstructionError: A sentence is empty, not a sentence, too long, or holds text that the tokenizer takes
+                for control.
         """
         rows = [self._encode(instruction) for instruction in instructions]
         ids_BL = torch.full((len(rows), max(map(len, rows))), self._tokenizer.pad_token_id, dtype=torch.long)
@@ -82,21 +88,18 @@ class PromptTokenizer:
         return Tokens(ids_BL, mask_BL)
 
     def _encode(self, instruction: str) -> list[int]:
-        if not instruction.strip():
+        sentence = clean_instruction(instruction)
+        if not sentence:
             raise InstructionError("the instruction is empty; send a sentence")
-        try:
-            instruction.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InstructionError(f"the instruction is not valid UTF-8 text: {error}") from error
         for word in self._control_words:
-            if word in instruction:
+            if word in sentence:
                 raise InstructionError(
                     f"the instruction holds '{word}', a control word of the model; leave it out"
                 )
-        ids: list[int] = self._tokenizer(self._prompt.replace(INSTRUCTION_SLOT, instruction))["input_ids"]
+        ids: list[int] = self._tokenizer(self._prompt.replace(INSTRUCTION_SLOT, sentence))["input_ids"]
         if len(ids) > self._max_tokens:
             raise InstructionError(
                 f"the instruction is {len(ids)} tokens long with its prompt, the model reads at most "
-                f"{self._max_tokens}. Say it in fewer words (it begins '{instruction[:40]}')"
+                f"{self._max_tokens}. Say it in fewer words (it begins '{sentence[:40]}')"
             )
         return ids

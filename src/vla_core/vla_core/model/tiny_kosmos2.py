@@ -67,7 +67,7 @@ def write_tiny_kosmos2(folder: Path, *, seed: int = 0) -> Path:
 def _config(*, vocabulary_size: int) -> Kosmos2Config:
     text = {
         "vocab_size": vocabulary_size,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": 1024,  # room for the longest instruction, letter by letter
         "embed_dim": 128,
         "layers": 3,
         "ffn_dim": 256,
