@@ -12,8 +12,11 @@ BLOCK_RGB = {"red_block": (0.85, 0.08, 0.08), "blue_block": (0.08, 0.22, 0.9), "
 
 
 def hue_distance(picture: np.ndarray, rgb: tuple[float, float, float]) -> np.ndarray:
-    unit = picture / np.maximum(np.linalg.norm(picture, axis=-1, keepdims=True), 1.0)
-    return np.linalg.norm(unit - np.array(rgb) / np.linalg.norm(rgb), axis=-1)
+    brightness = np.linalg.norm(picture, axis=-1)
+    unit = picture / np.maximum(brightness, 1.0)[..., None]
+    distance = np.linalg.norm(unit - np.array(rgb) / np.linalg.norm(rgb), axis=-1)
+    # In the dark the noise has any hue.
+    return np.where(brightness > 60.0, distance, np.inf)
 
 
 def test_equal_seeds_give_equal_pictures_to_the_bit(spec: RobotSpec, tabletop: Tabletop) -> None:
@@ -50,10 +53,10 @@ def test_the_camera_model_projects_a_block_onto_its_colour(tabletop: Tabletop, c
         pixel = camera_intrinsics(size)[camera].project(
             cameras.pose_in_base(camera), tabletop.state().blocks[block].position_m
         )
-    rows, columns = np.nonzero(hue_distance(picture, BLOCK_RGB[block]) < 0.12)
+    rows, columns = np.nonzero(hue_distance(picture, BLOCK_RGB[block]) < 0.2)
     assert len(rows) > 40
     # The faces that the camera sees are nearer to it than the block's middle.
-    assert np.allclose([columns.mean(), rows.mean()], pixel, atol=8.0)
+    assert np.allclose([columns.mean(), rows.mean()], pixel, atol=6.0)
 
 
 def test_the_middle_of_the_view_is_the_middle_of_the_picture() -> None:

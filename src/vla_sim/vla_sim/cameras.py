@@ -90,7 +90,8 @@ class Cameras:
         clean = renderer.render()
         row, column = self._offset(name)
         noise = self._noise[name][row : row + renderer.height, column : column + renderer.width]
-        return np.clip(clean + noise, 0, 255).astype(np.uint8)
+        noisy: Picture = np.clip(clean + noise, 0, 255).astype(np.uint8)
+        return noisy
 
     def _offset(self, name: str) -> tuple[int, int]:
         last = self._offsets[name]

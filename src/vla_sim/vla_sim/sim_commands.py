@@ -124,7 +124,8 @@ class CommandSubscriptions:
         if stamp.sec == 0 and stamp.nanosec == 0:
             return 0.0
         now_ns = self._node.get_clock().now().nanoseconds
-        return (now_ns - stamp.sec * 1_000_000_000 - stamp.nanosec) * 1e-9
+        age_ns: int = now_ns - stamp.sec * 1_000_000_000 - stamp.nanosec
+        return age_ns * 1e-9
 
 
 def _vector(message: Vector3) -> FloatArray:

@@ -13,12 +13,13 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.utilities import try_shutdown
 from std_srvs.srv import Trigger
 
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
 from vla_sim.camera_thread import CameraThread
-from vla_sim.faults import FAULT_KINDS
+from vla_sim.faults import FAULT_KINDS, FaultyLink
 from vla_sim.rendering_backend import select_rendering_backend
 from vla_sim.sim_commands import CommandSubscriptions
 from vla_sim.sim_diagnostics import SimDiagnostics
@@ -96,7 +97,8 @@ class SimNode(Node):
         return response
 
     def _apply_faults(self, parameters: list[Parameter] | None = None) -> None:
-        links = self._cameras.publishers.links | {
+        links: dict[str, FaultyLink[Any]] = {
+            **self._cameras.publishers.links,
             "tcp_pose": self._states.pose_link,
             "joint_states": self._states.joints_link,
         }
@@ -122,7 +124,7 @@ def main(args: list[str] | None = None) -> int:
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        try_shutdown()
     return 0
 
 

@@ -3,6 +3,7 @@
 
 import array
 from collections import Counter
+from functools import partial
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
@@ -98,12 +99,12 @@ class CameraPublishers:
             topic = info_topic(camera.topic)
             self._infos[name] = node.create_publisher(CameraInfo, topic, qos_profile_sensor_data)
             self._info_messages[name] = info_message(camera, intrinsics[name])
-            self.links[name] = FaultyLink(lambda picture, stamp_ns, name=name: self._send(name, picture, stamp_ns))
+            self.links[name] = FaultyLink(partial(self._send, name))
 
     def _send(self, name: str, picture: Picture, stamp_ns: int) -> None:
         message = Image(height=picture.shape[0], width=picture.shape[1], encoding="rgb8", is_bigendian=0)
         message.header.stamp = time_message(stamp_ns)
-        message.header.frame_id = self._spec.cameras[name].frame  # type: ignore[index]
+        message.header.frame_id = self._spec.cameras[name].frame
         message.step = picture.shape[1] * 3
         # Anything but an array is checked byte by byte.
         message.data = array.array("B", picture.tobytes())

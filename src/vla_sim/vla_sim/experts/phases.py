@@ -66,6 +66,7 @@ class PhasedExpert:
     def reset(self) -> None:
         """Begin a new episode; the next state counts as its start."""
         self._start: TabletopState | None = None
+        self._goal: Pose | None = None
         self._attempts = 0
         self._done = False
         self._gripper_open = 1.0
@@ -118,7 +119,7 @@ class PhasedExpert:
 
     def _enter(self, index: int) -> None:
         self._index, self._ticks = index, 0
-        self._goal: Pose | None = None
+        self._goal = None
 
     def _arm_action(self, phase: Phase, pose: Pose) -> FloatArray:
         assert self._goal is not None

@@ -29,7 +29,6 @@ OPEN, CLOSED = 1.0, 0.0
 ABOVE_M = 0.12
 CARRY_M = 0.16
 DRAWER_WIDE_OPEN_M = 0.125
-ROUGHLY = {"near_m": 0.02, "near_rad": 0.15}
 
 
 def make_expert(task_name: str, space: ActionSpace | None = None) -> PhasedExpert:
@@ -102,7 +101,7 @@ def _push(block: str, sign: float) -> list[Phase]:
         Phase(goal=beside(-0.065, ABOVE_M), gripper_open=CLOSED, near_m=0.015, near_rad=0.1),
         Phase(goal=beside(-0.065, 0.028), gripper_open=CLOSED),
         Phase(goal=beside(0.07, 0.028), gripper_open=CLOSED, speed=0.6, max_ticks=40),
-        Phase(goal=_at_height(ABOVE_M), gripper_open=CLOSED, **ROUGHLY),
+        _leave(_at_height(ABOVE_M), CLOSED),
     ]
 
 
@@ -123,7 +122,7 @@ def _stack(upper: str, lower: str) -> list[Phase]:
         Phase(goal=over(0.03), gripper_open=CLOSED, near_m=0.003, speed=0.5, max_ticks=30),
         Phase(goal=over(0.002), gripper_open=CLOSED, near_m=0.003, speed=0.3, max_ticks=30),
         _release(),
-        Phase(goal=_risen(0.1), gripper_open=OPEN, **ROUGHLY),
+        _leave(_risen(0.1), OPEN),
     ]
 
 
@@ -142,7 +141,7 @@ def _place_in_drawer(block: str) -> list[Phase]:
         Phase(goal=over_drawer(0.2), gripper_open=CLOSED, near_m=0.012, require=lambda state: state.held == block),
         Phase(goal=over_drawer(0.1), gripper_open=CLOSED, near_m=0.01, max_ticks=30),
         _release(),
-        Phase(goal=_at_height(0.2), gripper_open=OPEN, **ROUGHLY),
+        _leave(_at_height(0.2), OPEN),
     ]
 
 
@@ -167,7 +166,7 @@ def _open_drawer() -> list[Phase]:
             max_ticks=30,
             until=lambda state: state.drawer_m > DRAWER_WIDE_OPEN_M,
         ),
-        Phase(goal=_risen(0.08), gripper_open=CLOSED, **ROUGHLY),
+        _leave(_risen(0.08), CLOSED),
     ]
 
 
@@ -189,7 +188,7 @@ def _close_drawer() -> list[Phase]:
         Phase(goal=before_handle(0.055, ABOVE_M), gripper_open=CLOSED, near_m=0.015, near_rad=0.1),
         Phase(goal=before_handle(0.055, 0.004), gripper_open=CLOSED, near_m=0.01),
         Phase(goal=shut, gripper_open=CLOSED, speed=0.7, max_ticks=40, until=lambda state: state.drawer_m < 0.004),
-        Phase(goal=_risen(0.08), gripper_open=CLOSED, **ROUGHLY),
+        _leave(_risen(0.08), CLOSED),
     ]
 
 
@@ -208,7 +207,7 @@ def _move_slider(sign: float) -> list[Phase]:
         Phase(goal=astride(0.0, 0.06), gripper_open=OPEN, speed=0.8),
         # The open fingers leave some play around the knob before they take it along.
         Phase(goal=astride(0.135, 0.06), gripper_open=OPEN, speed=0.7, max_ticks=40),
-        Phase(goal=_risen(0.08), gripper_open=OPEN, **ROUGHLY),
+        _leave(_risen(0.08), OPEN),
     ]
 
 
@@ -228,12 +227,16 @@ def _press_button() -> list[Phase]:
             max_ticks=30,
             until=lambda state: state.button_m > is_pressed,
         ),
-        Phase(goal=over(0.08), gripper_open=CLOSED, **ROUGHLY),
+        _leave(over(0.08), CLOSED),
     ]
 
 
 def _release() -> Phase:
     return Phase(goal=_stay, gripper_open=OPEN, min_ticks=4, max_ticks=6)
+
+
+def _leave(goal: Goal, gripper_open: float) -> Phase:
+    return Phase(goal=goal, gripper_open=gripper_open, near_m=0.02, near_rad=0.15)
 
 
 def _stay(state: TabletopState, pose: Pose) -> Pose:
