@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node ``sim_robot``: the simulated robot behind the topics of a robot spec.
 
+Publishes the spec's camera images (and ``camera_info`` beside each), TCP pose, joint states, ``task_state`` and
+``/diagnostics``; follows every command topic of the spec. ``~/reset`` takes the parameters ``seed`` and ``task``;
+the parameters ``fault.*`` break streams until ``~/clear_faults``.
+
 Three threads: the executor (commands, services, parameters), physics with the state publishers, and the cameras.
 """
 
@@ -21,6 +25,7 @@ from vla_core.robot_spec import RobotSpec
 from vla_sim.camera_thread import CameraThread
 from vla_sim.faults import FAULT_KINDS, FaultyLink
 from vla_sim.rendering_backend import select_rendering_backend
+from vla_sim.scene.model import ARM_JOINTS
 from vla_sim.sim_commands import CommandSubscriptions
 from vla_sim.sim_diagnostics import SimDiagnostics
 from vla_sim.sim_parameters import declare_parameters, refuse_wrong_parameters
@@ -30,7 +35,7 @@ from vla_sim.world import World
 
 
 class SimNode(Node):
-    """The simulated robot as a node; see the package's documentation for topics, services and parameters."""
+    """The simulated robot as a node; the module says what it offers."""
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("sim_robot", **node_options)
@@ -43,7 +48,6 @@ class SimNode(Node):
         self._states = StatePublishers(self, spec, self._world.period_s)
         self._cameras = CameraThread(self, spec, self._world, with_window=self._value("view"))
         self._commands = CommandSubscriptions(self, spec, self._world)
-        self._diagnostics = SimDiagnostics(self, self._world, self._cameras.publishers)
         self.add_post_set_parameters_callback(self._apply_faults)
         self._apply_faults()
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -55,6 +59,7 @@ class SimNode(Node):
         ]
         for thread in self._threads:
             thread.start()
+        self._diagnostics = SimDiagnostics(self, self._world, self._cameras.publishers)
         self.get_logger().info(f"simulated robot '{spec.name}' is running; cameras render with {backend}")
 
     def destroy_node(self) -> None:
@@ -80,7 +85,13 @@ class SimNode(Node):
                 "parameter 'robot_spec' is not set; give the path of a robot spec, for example "
                 "--ros-args -p robot_spec:=config/robots/sim_arm.yaml"
             )
-        return RobotSpec.load(path)
+        spec = RobotSpec.load(path)
+        if spec.joints.names != ARM_JOINTS:
+            raise VlaError(
+                f"{path}: joints.names is {list(spec.joints.names)}; the simulated arm has {list(ARM_JOINTS)}. "
+                "Use config/robots/sim_arm.yaml or a copy of it"
+            )
+        return spec
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         seed, task = self._value("seed"), self._value("task")

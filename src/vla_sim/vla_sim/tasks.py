@@ -233,5 +233,5 @@ def task_named(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     near = difflib.get_close_matches(name, TASKS, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = f"; did you mean '{near[0]}'?" if near else "."
     raise VlaError(f"there is no task '{name}'{hint} Tasks: {', '.join(TASKS)}")
