@@ -4,6 +4,7 @@
 import numpy as np
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+
 from vla_core.geometry import Pose, angle_rad, distance_m
 
 

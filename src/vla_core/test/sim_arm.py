@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from vla_core.robot_spec import RobotSpec
 
 SIM_ARM = Path(__file__).resolve().parents[3] / "config" / "robots" / "sim_arm.yaml"

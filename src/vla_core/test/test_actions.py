@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pose_strategies import assert_pose_close, poses
 from scipy.spatial.transform import Rotation
+
 from vla_core.actions.action_space import ActionFrame, ActionSpace, action_towards, target_pose
 from vla_core.actions.frames import (
     apply_base_motion,

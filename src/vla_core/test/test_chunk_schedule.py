@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+
 from vla_core.chunk_schedule import FirstAction, RecedingHorizon, make_schedule
 from vla_core.types import ActionChunk
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from messages import header, image, joint_state, pose_stamped
 from PIL import Image
 from pose_strategies import assert_pose_close, poses
+
 from vla_core.codecs import IMAGE_DECODERS
 from vla_core.codecs.image import decode_compressed_image, decode_image, same_picture
 from vla_core.codecs.joint_state import decode_joint_positions

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vla_core.config import build, load_config, to_plain
 from vla_core.errors import ConfigError
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pose_strategies import assert_pose_close
 from sim_arm import sim_arm
+
 from vla_core.actions.action_space import ActionSpace, target_pose
 from vla_core.controller import ActionController
 from vla_core.geometry import Pose, angle_rad, distance_m

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pose_strategies import assert_pose_close, poses
 from scipy.spatial.transform import Rotation
+
 from vla_core.geometry import (
     Pose,
     angle_rad,

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vla_core.actions.gripper import (
     calvin_from_open,
     command_from_open,

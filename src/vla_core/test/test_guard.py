@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pose_strategies import poses
 from scipy.spatial.transform import Rotation
 from sim_arm import sim_arm
+
 from vla_core.geometry import Pose, angle_rad, distance_m
 from vla_core.guard import Guard, GuardStage
 

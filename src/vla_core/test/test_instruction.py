@@ -2,6 +2,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vla_core.errors import InstructionError
 from vla_core.instruction import MAX_INSTRUCTION_CHARS, clean_instruction
 

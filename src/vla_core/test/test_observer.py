@@ -6,6 +6,7 @@ import pytest
 from messages import image, joint_state, pose_stamped
 from pose_strategies import assert_pose_close
 from sim_arm import sim_arm
+
 from vla_core.errors import ObservationRefusedError, RefusalKind
 from vla_core.geometry import Pose
 from vla_core.observer import Observer

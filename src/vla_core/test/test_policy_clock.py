@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vla_core.policy_clock import PolicyClock
 
 MS = 1_000_000

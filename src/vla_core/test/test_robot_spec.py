@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sim_arm import SIM_ARM, sim_arm_data
+
 from vla_core.config import build
 from vla_core.errors import ConfigError
 from vla_core.robot_spec import RobotSpec

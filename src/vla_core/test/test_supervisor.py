@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+
 from vla_core.errors import ObservationRefusedError, RefusalKind
 from vla_core.supervisor import Reason, State, Supervisor
 

@@ -2,6 +2,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vla_core.timeline import StreamBuffer
 
 stamps = st.lists(st.integers(0, 1000), min_size=1, max_size=30)

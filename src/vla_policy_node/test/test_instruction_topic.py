@@ -3,11 +3,13 @@
 
 import time
 
+import numpy as np
 import pytest
 from closed_loop import Probe, closed_loop, wait_until
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 
+from vla_core.errors import InstructionError
 from vla_msgs.msg import Instruction, PolicyStatus
 
 pytestmark = pytest.mark.ros
@@ -85,3 +87,17 @@ def test_bytes_that_are_no_text_are_refused(robot: Probe, bytes_in_place_of_abcd
         assert words in status.detail
         assert loop.policy.num_ticks == 0
         robot.destroy_publisher(publisher)
+
+
+def test_a_sentence_that_the_model_cannot_read_is_refused_and_the_next_one_is_followed(robot: Probe) -> None:
+    def refuse(actions: np.ndarray) -> None:
+        raise InstructionError("instruction: '<image>' is a control word of the model. Leave it out")
+
+    with closed_loop(robot) as loop:
+        loop.policy.misbehave = refuse
+        robot.say("look at the <image>")
+        status = robot.wait_for_state(PolicyStatus.STATE_IDLE, PolicyStatus.REASON_INSTRUCTION_REFUSED)
+        assert "control word" in status.detail
+        loop.policy.misbehave = lambda actions: None
+        robot.say("open the drawer")
+        robot.wait_for_state(PolicyStatus.STATE_RUNNING)

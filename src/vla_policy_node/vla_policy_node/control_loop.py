@@ -216,6 +216,9 @@ class ControlLoop:
         self.last_inference_ms = (result.ended_ns - result.began_ns) * 1e-6
         if result.request.episode != self._episode:
             return
+        if result.refusal:
+            self.supervisor.refuse_instruction(result.refusal)
+            return
         if result.chunk is None:
             self.supervisor.note_inference(Reason.INFERENCE_ERROR, f"the policy failed: {result.error}")
             return

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vla_core.errors import InstructionError
 from vla_core.policy_contract import Policy
 from vla_core.types import ActionChunk, Observation
 
@@ -41,6 +42,7 @@ class InferenceResult:
         request: The request.
         chunk: The chunk, or ``None`` after an error.
         error: A sentence, empty when all went well.
+        refusal: Why the policy cannot use the instruction; empty when it can.
         began_ns: ``time.monotonic_ns`` at which the policy began.
         ended_ns: ``time.monotonic_ns`` at which it ended.
     """
@@ -48,6 +50,7 @@ class InferenceResult:
     request: InferenceRequest
     chunk: ActionChunk | None
     error: str
+    refusal: str
     began_ns: int
     ended_ns: int
 
@@ -118,12 +121,14 @@ class InferenceThread:
 
     def _infer(self, request: InferenceRequest) -> InferenceResult:
         began_ns = time.monotonic_ns()
-        chunk, error = None, ""
+        chunk, error, refusal = None, "", ""
         try:
             if request.episode != self._episode:
                 self._policy.reset()
                 self._episode = request.episode
             chunk = self._policy.infer(request.observation, request.instruction)
+        except InstructionError as exception:
+            refusal = str(exception)
         except Exception as exception:
             error = f"{type(exception).__name__}: {exception}"
-        return InferenceResult(request, chunk, error, began_ns, time.monotonic_ns())
+        return InferenceResult(request, chunk, error, refusal, began_ns, time.monotonic_ns())

@@ -8,7 +8,6 @@ from vla_core.errors import ObservationRefusedError
 from vla_core.observer import Observer
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
-
 from vla_training.bag_reader import BagMessage
 
 
