@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write ``tiny_bag``, the bag that live and offline observations are compared on: python tests/data/make_tiny_bag.py.
+"""Write ``tiny_bag``, on which live and offline observations are compared: python tests/data/make_tiny_bag.py.
 
 Two seconds of a robot with everything that makes life hard: padded and big-endian-flagged pictures, JPEG, late and
 repeated messages, a camera that falls silent, one that freezes, and a pose that is lost for a while.

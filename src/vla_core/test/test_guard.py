@@ -19,7 +19,7 @@ inside = st.tuples(*[st.floats(0.0, 1.0)] * 3).map(lambda share: LOW + np.array(
 
 
 def moved(x_m: float = 0.0, yaw_rad: float = 0.0) -> Pose:
-    return Pose(MIDDLE.position_m + [x_m, 0, 0], Rotation.from_euler("z", yaw_rad))
+    return Pose(MIDDLE.position_m + np.array([x_m, 0, 0]), Rotation.from_euler("z", yaw_rad))
 
 
 @given(poses(), poses())

@@ -4,13 +4,16 @@
 configure loads and warms up, activate arms, deactivate holds, cleanup lets go of everything.
 """
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
@@ -29,6 +32,9 @@ from vla_policy_node.reporting import Reporter
 
 # Period of the diagnostics and of the look for latched publishers.
 _LOOK_AROUND_S = 0.5
+
+# Without timers nothing else wakes the executor after a signal.
+_LOOK_FOR_SIGNALS_S = 0.2
 
 PolicyLoader = Callable[[PolicyNodeParameters, RobotSpec], Policy]
 
@@ -242,18 +248,23 @@ def _answer(response: Trigger.Response, problem: str | None, done: str = "") -> 
 
 
 def run(policy_loader: PolicyLoader = load_policy, args: list[str] | None = None) -> int:
-    """Spin a policy node until it is interrupted; return the exit code."""
-    rclpy.init(args=args)
+    """Spin a policy node until SIGINT or SIGTERM, then hold and let go; return the exit code."""
+    # rclpy's own handlers would end the context at once, and with it the chance of a last still command.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
     node = PolicyNode(policy_loader)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     try:
         if node.get_parameter("autostart").value and not _autostart(node):
             return 1
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while rclpy.ok() and not interrupted.is_set():
+            executor.spin_once(timeout_sec=_LOOK_FOR_SIGNALS_S)
     finally:
-        if rclpy.ok():
-            node.trigger_shutdown()
+        node.trigger_shutdown()
+        executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0

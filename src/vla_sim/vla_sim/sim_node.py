@@ -8,6 +8,7 @@ the parameters ``fault.*`` break streams until ``~/clear_faults``.
 Three threads: the executor (commands, services, parameters), physics with the state publishers, and the cameras.
 """
 
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -133,6 +134,8 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        # Ctrl-C under ros2 launch comes twice: from the terminal and from launch.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             node.destroy_node()
         try_shutdown()
