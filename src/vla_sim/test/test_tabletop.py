@@ -16,6 +16,18 @@ def moved(pose: Pose, offset_m: list[float], rotvec: list[float]) -> Pose:
     return Pose(pose.position_m + np.array(offset_m), pose.rotation * Rotation.from_rotvec(rotvec))
 
 
+def follow_a_row(tabletop: Tabletop, velocity_m_s: list[float], steps: int) -> np.ndarray:
+    """Send a target pose every other step; return the joint velocities after each step."""
+    start, velocities = tabletop.arm_state().pose_tcp_in_base, []
+    for step in range(steps):
+        if step % 2 == 0:
+            target = moved(start, [step * tabletop.period_s * speed for speed in velocity_m_s], [0.0] * 3)
+            tabletop.follow(PoseGoal(target))
+        tabletop.step(tabletop.period_s)
+        velocities.append(tabletop.arm_state().velocities_rad_s)
+    return np.array(velocities)
+
+
 def play(tabletop: Tabletop, seed: int) -> np.ndarray:
     tabletop.reset(seed, "lift_red_block")
     above = tabletop.state().blocks["red_block"].position_m
@@ -66,6 +78,32 @@ def test_the_tcp_settles_on_a_target_pose_within_a_tenth_of_a_millimetre(tableto
     reached = tabletop.arm_state().pose_tcp_in_base
     assert distance_m(reached, target) < 1e-4
     assert angle_rad(reached, target) < 1e-4
+
+
+@pytest.mark.parametrize("velocity_m_s", [[0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, -0.1], [-0.1, 0.1, 0.1]])
+def test_a_row_of_target_poses_is_followed_evenly_and_the_arm_stands_60_ms_after_the_last(
+    tabletop: Tabletop, velocity_m_s: list[float]
+) -> None:
+    start = tabletop.arm_state().pose_tcp_in_base
+    velocities = follow_a_row(tabletop, velocity_m_s, steps=61)
+    assert np.abs(velocities[-1]).max() > 0.1
+    assert np.abs(np.diff(velocities[20:], axis=0)).max() < 0.01
+    lag_m = 0.61 * np.array(velocity_m_s) - (tabletop.arm_state().pose_tcp_in_base.position_m - start.position_m)
+    assert np.linalg.norm(lag_m) < 0.025 * np.linalg.norm(velocity_m_s)
+    # The last target came at the beginning of the last step.
+    tabletop.step(0.05)
+    for _ in range(100):
+        assert np.abs(tabletop.arm_state().velocities_rad_s).max() < 0.01
+        tabletop.step(tabletop.period_s)
+
+
+def test_a_zero_twist_holds_every_joint(tabletop: Tabletop) -> None:
+    follow_a_row(tabletop, [0.0, 0.1, 0.0], steps=50)
+    tabletop.follow(TwistGoal(np.zeros(3), np.zeros(3), "base", expires_s=tabletop.time_s + 2.0))
+    tabletop.step(0.05)
+    held = tabletop.arm_state().positions_rad
+    tabletop.step(1.5)
+    assert np.allclose(tabletop.arm_state().positions_rad, held, atol=1e-3)
 
 
 @pytest.mark.parametrize("frame", ["base", "tcp"])

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arm's low-level controller: turns the latest goal into joint set points, always within the speed limits.
 
-With nothing to do it holds the last set point.
+A goal that comes in a row of goals is approached over the time in which the next one is expected, so the row is
+followed at an even speed. With nothing to do the set point stands, and so it does once a pose is reached: the
+posture improves by a share of the way that the TCP goes.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -15,8 +19,24 @@ from vla_sim.scene.model import ARM_JOINTS, MAX_JOINT_SPEED_RAD_S, Scene
 MAX_SPEED_M_S = 0.5
 MAX_SPEED_RAD_S = 1.5
 POSTURE_RATE_HZ = 0.5
+POSTURE_PER_WAY = 10.0  # full rate from 0.05 m/s or 0.05 rad/s on
 IK_STEPS = 2
-VELOCITY_SMOOTHING_S = 0.02  # commands come at half the drive's rate or slower: spread their steps
+APPROACH_S = 0.02  # the time between two goals of a row at the usual 50 Hz
+
+
+@dataclass(frozen=True, eq=False)
+class SetPoint:
+    """What the joints are asked for at the end of a control step.
+
+    Attributes:
+        positions_rad: (7,) joint positions.
+        velocities_rad_s: (7,) mean joint velocities over the step.
+        accelerations_rad_s2: (7,) their change since the step before, per second.
+    """
+
+    positions_rad: FloatArray
+    velocities_rad_s: FloatArray
+    accelerations_rad_s2: FloatArray
 
 
 class ArmDrive:
@@ -31,7 +51,8 @@ class ArmDrive:
         """Hold (7,) joint positions and forget the goal."""
         self._goal: ArmGoal | None = None
         self._joints = np.array(joints_rad, dtype=np.float64)
-        self._velocity = np.zeros(7)
+        self._velocities = np.zeros(7)
+        self._approach_left_s = 0.0
         self._trajectory_from = self._joints
 
     @property
@@ -48,44 +69,52 @@ class ArmDrive:
         if isinstance(goal, JointGoal | TrajectoryGoal):
             self._require_within_limits(np.atleast_2d(goal.positions_rad))
         self._goal = goal
+        self._approach_left_s = APPROACH_S
         self._trajectory_from = self._joints
 
-    def step(self, now_s: float, dt_s: float) -> tuple[FloatArray, FloatArray]:
-        """Return (7,) joint positions and (7,) smoothed velocities to ask the joints for now.
+    def step(self, now_s: float, dt_s: float) -> SetPoint:
+        """Return what to ask the joints for now.
 
         Args:
             now_s: Simulated time.
             dt_s: Time since the last call.
         """
-        wanted = self._wanted(now_s, dt_s)
-        motion = wanted - self._joints
+        motion = self._wanted(now_s, dt_s) - self._joints
+        self._approach_left_s -= dt_s
         excess = float(np.max(np.abs(motion) / (MAX_JOINT_SPEED_RAD_S * dt_s)))
         motion /= max(1.0, excess)
         self._joints = self._joints + motion
-        self._velocity += (motion / dt_s - self._velocity) * min(1.0, dt_s / VELOCITY_SMOOTHING_S)
-        return self._joints, self._velocity
+        before, self._velocities = self._velocities, motion / dt_s
+        return SetPoint(self._joints, self._velocities, (self._velocities - before) / dt_s)
 
     def _wanted(self, now_s: float, dt_s: float) -> FloatArray:
         match self._goal:
             case PoseGoal(pose_tcp_in_base=target):
-                return self._nearer_to(self._within_speed(target, dt_s), dt_s)
+                return self._nearer_to(self._on_the_way_to(target, dt_s), dt_s)
             case TwistGoal() as twist if now_s <= twist.expires_s:
                 return self._nearer_to(self._moved_by(twist, dt_s), dt_s)
             case JointGoal(positions_rad=positions):
-                return positions
+                fraction = dt_s / max(self._approach_left_s, dt_s)
+                return self._joints + fraction * (positions - self._joints)
             case TrajectoryGoal() as trajectory:
                 return self._on_trajectory(trajectory, now_s)
         return self._joints
 
     def _nearer_to(self, target: Pose, dt_s: float) -> FloatArray:
-        joints = self._joints
+        current, joints = self._kinematics.pose(self._joints), self._joints
+        way = max(distance_m(current, target), angle_rad(current, target))
+        posture_gain = min(POSTURE_RATE_HZ * dt_s, POSTURE_PER_WAY * way)
         for _ in range(IK_STEPS):
-            joints, _ = self._kinematics.improve(joints, target, posture_gain=POSTURE_RATE_HZ * dt_s)
+            joints, _ = self._kinematics.improve(joints, target, posture_gain=posture_gain)
         return joints
 
-    def _within_speed(self, target: Pose, dt_s: float) -> Pose:
+    def _on_the_way_to(self, target: Pose, dt_s: float) -> Pose:
         current = self._kinematics.pose(self._joints)
-        duration_s = max(distance_m(current, target) / MAX_SPEED_M_S, angle_rad(current, target) / MAX_SPEED_RAD_S)
+        duration_s = max(
+            self._approach_left_s,
+            distance_m(current, target) / MAX_SPEED_M_S,
+            angle_rad(current, target) / MAX_SPEED_RAD_S,
+        )
         return target if duration_s <= dt_s else step_towards(current, target, dt_s / duration_s)
 
     def _moved_by(self, twist: TwistGoal, dt_s: float) -> Pose:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vla_core.geometry import FloatArray, Pose
-from vla_sim.arm_drive import ArmDrive
+from vla_sim.arm_drive import ArmDrive, SetPoint
 from vla_sim.arm_goals import ArmGoal, CommandRefusedError
 from vla_sim.scene.model import ARM_JOINTS, BLOCKS, Scene, load_scene
 from vla_sim.start_scene import StartState, draw_start
@@ -68,9 +68,11 @@ class Tabletop:
         self._data = mujoco.MjData(self.scene.model)
         self._drive = ArmDrive(self.scene)
         self._substeps = round(CONTROL_PERIOD_S / self.scene.model.opt.timestep)
-        # A position drive with damping lags behind a moving set point by kv / kp seconds; asking ahead removes it.
-        gains = self.scene.model.actuator_gainprm[: len(ARM_JOINTS), 0]
-        self._lead_s = -self.scene.model.actuator_biasprm[: len(ARM_JOINTS), 2] / gains
+        model, drives = self.scene.model, slice(len(ARM_JOINTS))
+        self._stiffness = model.actuator_gainprm[drives, 0]
+        damping = model.dof_damping[self.scene.arm_qvel] - model.actuator_biasprm[drives, 2]
+        # What is asked for is held for a whole period, so it is ahead of an even motion by half of one already.
+        self._lead_s = damping / self._stiffness - CONTROL_PERIOD_S / 2.0
         self._pads = [self.scene.model.geom(name).id for name in ("left_pad", "right_pad")]
         self._block_geoms = {self.scene.model.geom(name).id: name for name in BLOCKS}
         self.reset(seed, task)
@@ -121,8 +123,7 @@ class Tabletop:
     def step(self, duration_s: float) -> None:
         """Advance by a duration, rounded to whole control steps."""
         for _ in range(round(duration_s / CONTROL_PERIOD_S)):
-            positions, velocities = self._drive.step(self.time_s, CONTROL_PERIOD_S)
-            self._data.ctrl[:7] = positions + self._lead_s * velocities
+            self._ask_for(self._drive.step(self.time_s, CONTROL_PERIOD_S))
             mujoco.mj_step(self.scene.model, self._data, self._substeps)
             self._switch_light()
         # Positions of bodies and sites are those of before the last integration.
@@ -151,6 +152,14 @@ class Tabletop:
             blocks={name: self._block_pose(name) for name in BLOCKS},
             held=self._held(),
         )
+
+    def _ask_for(self, set_point: SetPoint) -> None:
+        """Ask the position drives ahead of the set point, by what damping and inertia hold them back."""
+        accelerations, torques = np.zeros(self.scene.model.nv), np.zeros(self.scene.model.nv)
+        accelerations[self.scene.arm_qvel] = set_point.accelerations_rad_s2
+        mujoco.mj_mulM(self.scene.model, self._data, torques, accelerations)
+        ahead_rad = self._lead_s * set_point.velocities_rad_s + torques[self.scene.arm_qvel] / self._stiffness
+        self._data.ctrl[: len(ARM_JOINTS)] = set_point.positions_rad + ahead_rad
 
     def _place(self, start: StartState) -> None:
         mujoco.mj_resetData(self.scene.model, self._data)
