@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from vla_core.robot_spec import RobotSpec
+from vla_core.supervisor import Reason, State
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = {"build", "install", "log", "demo_out", "runs", "checkpoints"}
@@ -39,7 +40,7 @@ def dotted_keys(cls: type, prefix: str = "") -> Iterator[str]:
             yield from dotted_keys(inner, f"{key}.{name}")
 
 
-@pytest.mark.parametrize("key", dotted_keys(RobotSpec))
+@pytest.mark.parametrize("key", list(dotted_keys(RobotSpec)))
 def test_every_key_of_the_robot_spec_is_in_its_reference(key: str) -> None:
     assert f"`{key}`" in (ROOT / "docs" / "robot_spec.md").read_text()
 
@@ -60,10 +61,7 @@ def test_every_parameter_is_in_the_readme_of_the_node() -> None:
     assert not [knob.name for knob in dataclasses.fields(PolicyNodeParameters) if f"`{knob.name}`" not in readme]
 
 
-@pytest.mark.ros
 def test_every_state_and_reason_is_in_the_readme_of_the_node() -> None:
-    from vla_core.supervisor import Reason, State
-
     readme = (ROOT / "src" / "vla_policy_node" / "README.md").read_text()
     assert not [word.name for words in (State, Reason) for word in words if f"`{word.name}`" not in readme]
 
