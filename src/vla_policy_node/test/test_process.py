@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from closed_loop import SIM_ARM, Probe, wait_until
+
 from vla_msgs.msg import PolicyStatus
 
 pytestmark = pytest.mark.ros

@@ -280,6 +280,7 @@ class ControlLoop:
     def _stand_still(self, now: Time) -> None:
         """Hold the pose commanded last (zero velocity for velocity interfaces), then fall silent."""
         self._schedule.clear()
+        self._due = None  # what is dropped here has no latency: no command follows from it
         if self._still_since_ns is None:
             self._still_since_ns = now.nanoseconds
         if now.nanoseconds - self._still_since_ns > _STILL_REPEAT_S * 1e9:

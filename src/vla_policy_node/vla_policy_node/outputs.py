@@ -19,6 +19,9 @@ from vla_core.robot_spec import RobotSpec
 from vla_core.twist import Twist, twist_towards
 from vla_core.types import Command
 
+# Below this two commands count as one moment.
+_SHORTEST_DT_S = 1e-3
+
 
 class ArmOutput(Protocol):
     """One command interface of an arm."""
@@ -63,14 +66,17 @@ class TwistOutput:
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame
         self._limits = spec.limits
-        self._dt_s = 1.0 / spec.command.rate_hz
-        self._previous: Pose | None = None
+        self._period_s = 1.0 / spec.command.rate_hz
+        self._previous: tuple[Pose, float] | None = None
 
     def move(self, command: Command, measured: Pose, stamp: Any) -> TwistStamped:
         """Return the velocity that follows the target poses."""
-        target = command.pose_tcp_in_base
-        previous, self._previous = self._previous or measured, target
-        return self._message(twist_towards(previous, target, measured, self._dt_s, self._limits), stamp)
+        target, now_s = command.pose_tcp_in_base, stamp.sec + stamp.nanosec * 1e-9
+        # Commands come at the command rate, and between when a chunk arrives.
+        previous, then_s = self._previous or (measured, now_s - self._period_s)
+        self._previous = target, now_s
+        dt_s = max(now_s - then_s, _SHORTEST_DT_S)
+        return self._message(twist_towards(previous, target, measured, dt_s, self._limits), stamp)
 
     def still(self, held: Pose | None, stamp: Any) -> TwistStamped:
         """Return a zero velocity."""

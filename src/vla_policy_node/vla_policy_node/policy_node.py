@@ -278,3 +278,7 @@ def _autostart(node: PolicyNode) -> bool:
 def main() -> None:
     """Entry point of ``ros2 run vla_policy_node policy_node``."""
     sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
