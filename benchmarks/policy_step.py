@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine
 from transformers import Kosmos2Config
 
 from vla_core.actions.action_space import ActionSpace
@@ -49,6 +50,7 @@ class Times:
 
 def main() -> None:
     options = parse()
+    print(machine())
     torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype) if options.real else torch.float32
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Success of the scripted experts: ``python benchmarks/sim_experts.py [--seeds 20] [--first-seed 0] [TASK...]``.
+"""Success of the scripted experts: ``python benchmarks/sim_experts.py [--seeds 5] [--first-seed 0] [TASK...]``.
 
 Prints a line per task: successes, mean simulated duration, wall time per episode. Exits with 1 when fewer than ten
 tasks reach 90 %.
@@ -10,6 +10,8 @@ import statistics
 import sys
 import time
 from pathlib import Path
+
+from machine import machine
 
 from vla_core.robot_spec import RobotSpec
 from vla_sim.episode import run_episode
@@ -22,9 +24,10 @@ SPEC = Path(__file__).parents[1] / "config/robots/sim_arm.yaml"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", nargs="*", default=list(TASKS), metavar="TASK")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     args = parser.parse_args()
+    print(machine())
     spec, tabletop = RobotSpec.load(SPEC), Tabletop()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     reliable = 0

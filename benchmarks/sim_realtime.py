@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from machine import machine
 
 from vla_core.geometry import Pose
 from vla_sim.arm_goals import PoseGoal
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
+    print(machine())
     tabletop = Tabletop()
     home = tabletop.arm_state().pose_tcp_in_base
     steps_per_s = round(1.0 / tabletop.scene.model.opt.timestep)
