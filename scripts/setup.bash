@@ -24,7 +24,7 @@ find_python() {
     for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do
         [ -n "$candidate" ] && command -v "$candidate" >/dev/null || continue
         [ -d "$APT_ROS" ] && [ -z "${PYTHON:-}" ] && candidate=/usr/bin/python3
-        case "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" in
+        case "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" in
             3.11 | 3.12) command -v "$candidate" && return ;;
         esac
         [ "$candidate" = "${PYTHON:-}" ] && break

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -70,6 +71,35 @@ def test_without_a_new_action_the_arm_stands_still() -> None:
     assert_pose_close(made.command(50 * TICK_NS).pose_tcp_in_base, there)
 
 
+def test_a_motion_goes_on_without_a_stop_when_the_next_action_comes_between_two_commands() -> None:
+    made = controller()
+    poses, now_ns = [HOME], 0
+    for _ in range(5):
+        made.begin(FORWARD, HOME, now_ns)
+        for late_ns in (1_000_000, TICK_NS, TICK_NS, TICK_NS, TICK_NS, TICK_NS - 1_000_000):
+            now_ns += late_ns
+            poses.append((made.command(now_ns).pose_tcp_in_base, late_ns))
+    speeds = [
+        distance_m(before, after) / (late_ns * 1e-9)
+        for (before, _), (after, late_ns) in itertools.pairwise([(HOME, 0), *poses[1:]])
+    ]
+    assert min(speeds) > 0.05
+
+
+def test_a_wall_is_left_by_as_many_actions_as_lead_away_from_it() -> None:
+    limits = dataclasses.replace(SPEC.limits, workspace_max_m=(0.5, 1.0, 1.0))
+    made = ActionController(dataclasses.replace(SPEC, limits=limits), ActionSpace(frame="base"), 0.1)
+    made.anchor(HOME, 0)
+    out, back = np.array([1, 0, 0, 0, 0, 0, 0.5]), np.array([-1, 0, 0, 0, 0, 0, 0.5])
+    now_ns, pose = 0, HOME
+    for action in [out] * 10 + [back]:
+        made.begin(action, pose, now_ns)
+        for _ in range(5):
+            now_ns += TICK_NS
+            pose = made.command(now_ns).pose_tcp_in_base
+    assert pose.position_m[0] == pytest.approx(0.5 - 0.02, abs=1e-6)
+
+
 def test_hold_stops_on_the_way() -> None:
     made = controller()
     made.begin(FORWARD, HOME, 0)
@@ -100,7 +130,7 @@ def test_the_gripper_is_left_alone_until_decided_and_does_not_chatter() -> None:
     assert decisions == [None, None, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     made.release()
     made.anchor(HOME, 0)
-    assert made.command(0).gripper_open == 1.0
+    assert made.command(0).gripper_open is None, "a person may have moved it"
 
 
 def test_a_command_before_the_first_measured_pose_is_a_programming_error() -> None:

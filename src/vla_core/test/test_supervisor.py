@@ -36,8 +36,8 @@ REFUSAL = ObservationRefusedError("static", RefusalKind.FROZEN, "camera 'static'
         (lambda s: setattr(s, "is_active", False), State.INACTIVE, Reason.NOT_ACTIVE),
         (lambda s: s.estop(), State.STOPPED, Reason.ESTOP),
         (lambda s: s.disarm(), State.STOPPED, Reason.DISARMED),
-        (lambda s: s.note_inference(Reason.INFERENCE_DEAD, "dead"), State.STOPPED, Reason.INFERENCE_DEAD),
-        (lambda s: s.note_inference(Reason.INFERENCE_ERROR, "error"), State.STOPPED, Reason.INFERENCE_ERROR),
+        (lambda s: s.note_failure(Reason.INFERENCE_DEAD, "dead"), State.STOPPED, Reason.INFERENCE_DEAD),
+        (lambda s: s.note_failure(Reason.INFERENCE_ERROR, "error"), State.STOPPED, Reason.INFERENCE_ERROR),
         (lambda s: s.refuse_instruction("too long"), State.IDLE, Reason.INSTRUCTION_REFUSED),
         (lambda s: s.accept_instruction(""), State.IDLE, Reason.INSTRUCTION_EMPTY),
         (lambda s: s.note_observation(REFUSAL), State.HOLDING, Reason.STREAM_FROZEN),
@@ -65,7 +65,7 @@ def test_the_emergency_stop_outlasts_everything_but_arm() -> None:
 
 def test_a_dead_inference_thread_cannot_be_armed_away() -> None:
     supervisor = running()
-    supervisor.note_inference(Reason.INFERENCE_DEAD, "the inference thread has ended")
+    supervisor.note_failure(Reason.INFERENCE_DEAD, "the inference thread has ended")
     assert "configure" in str(supervisor.arm())
     assert not supervisor.verdict().may_move
 

@@ -13,11 +13,11 @@ def test_hold_returns_the_newest_sample_that_is_not_in_the_future(arrivals: list
     buffer: StreamBuffer[int] = StreamBuffer(capacity=100)
     for stamp in arrivals:
         buffer.push(stamp, stamp)
-    kept = [stamp for i, stamp in enumerate(arrivals) if all(stamp > earlier for earlier in arrivals[:i])]
-    past = [stamp for stamp in kept if stamp <= now]
+    newest = [stamp for i, stamp in enumerate(arrivals) if all(stamp > earlier for earlier in arrivals[:i])]
+    past = [stamp for stamp in arrivals if stamp <= now]
     sample = buffer.hold(now)
     assert (sample.value if sample else None) == (max(past) if past else None)
-    assert buffer.num_late == len(arrivals) - len(kept)
+    assert buffer.num_late == len(arrivals) - len(newest)
 
 
 @pytest.mark.parametrize(("now", "found"), [(100, 100), (150, 100), (151, None), (99, None)])
@@ -45,3 +45,13 @@ def test_unchanged_since_follows_an_unbroken_row_of_equal_content() -> None:
         assert sample is not None
         since.append(sample.unchanged_since_ns)
     assert since == [0, 0, 2, 2, 2, 5, 6]
+
+
+def test_a_stream_whose_clock_jumped_back_is_heard_again() -> None:
+    buffer: StreamBuffer[int] = StreamBuffer(capacity=8)
+    for stamp in [*range(1000, 1020), *range(10, 30)]:
+        buffer.push(stamp, stamp)
+    sample = buffer.hold(29)
+    assert sample is not None
+    assert sample.value == 29
+    assert buffer.newest is sample

@@ -32,6 +32,7 @@ class ActionController:
         self._command_spec = spec.command
         self._space = space
         self._period_ns = period_s * 1e9
+        self._command_period_ns = round(1e9 / spec.command.rate_hz)
         self._max_dt_s = 2.0 / spec.command.rate_hz
         self.guard = Guard(spec.limits)
         self._gripper_margin = spec.gripper.hysteresis / 2.0
@@ -44,8 +45,11 @@ class ActionController:
         return self._sent is not None
 
     def release(self) -> None:
-        """Forget the commanded pose; the next motion needs ``anchor``."""
-        self._sent = None
+        """Forget what was commanded: the next motion needs ``anchor``, the gripper a new decision of the policy.
+
+        While nothing is commanded a person may move arm and gripper; neither is then moved back.
+        """
+        self._sent = self._gripper_open = None
 
     def anchor(self, pose_tcp_in_base: Pose, now_ns: int) -> None:
         """Start, or start again, from the measured pose; no motion is asked for, and the gripper is left alone."""
@@ -77,7 +81,9 @@ class ActionController:
         if goal is None:
             self.hold(now_ns)
             return False
-        self._start, self._goal, self._begin_ns = sent.pose_tcp_in_base, goal, now_ns
+        self._start, self._goal = sent.pose_tcp_in_base, goal
+        # The motion goes on from the command sent last; a begin at "now" would stop it for a moment.
+        self._begin_ns = max(self._sent_ns, now_ns - self._command_period_ns)
         self._decide_gripper(float(action[6]))
         return True
 

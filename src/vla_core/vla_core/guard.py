@@ -7,10 +7,11 @@ Fixed order, each stage counting what it did:
 2. ``age``        a missing, old or frozen stream is refused; the arm holds. (Found by the observer, counted here.)
 3. ``step``       one policy action asks for no more than ``max_step``; clamped along its direction.
 4. ``speed``      two consecutive commands differ by no more than ``max_speed * dt``; clamped along the way.
-5. ``workspace``  the target stays in the box; clamped per axis.
+5. ``workspace``  goal and target stay in the box; clamped per axis.
 
-``admit`` runs stages 1 and 3 once per policy action, ``limit`` runs 1, 4 and 5 once per command. A pose that
-starts outside the box (a person put it there) may come back in, at limited speed, and never goes further out.
+``admit`` runs stages 1, 3 and 5 once per policy action (a goal outside the box would have to be undone by as many
+actions as led there), ``limit`` runs 1, 4 and 5 once per command. A pose that starts outside the box (a person put
+it there) may come back in, at limited speed, and never goes further out.
 
 This is software on a general-purpose computer: it is not a certified safety function (``docs/safety.md``).
 """
@@ -48,14 +49,16 @@ class Guard:
         self.interventions: Counter[GuardStage] = Counter(dict.fromkeys(GuardStage, 0))
 
     def admit(self, reference: Pose, goal: Pose) -> Pose | None:
-        """Return the goal of one policy action, clamped to one step from ``reference``; ``None`` refuses it.
+        """Return the goal of one policy action, clamped to one step and to the box; ``None`` refuses it.
 
         Both poses are of the TCP in the base frame.
         """
         if not _is_finite(goal):
             self.interventions[GuardStage.FINITE] += 1
             return None
-        return self._clamp(GuardStage.STEP, reference, goal, self._limits.max_step_m, self._limits.max_step_rad)
+        limits = self._limits
+        goal = self._clamp(GuardStage.STEP, reference, goal, limits.max_step_m, limits.max_step_rad)
+        return self._keep_in_workspace(reference, goal)
 
     def limit(self, previous: Pose, target: Pose, dt_s: float) -> Pose:
         """Return the pose to command now; ``previous`` when the target is not finite.

@@ -10,13 +10,13 @@ from typing import Any
 
 from vla_core.actions.gripper import open_from_joint
 from vla_core.codecs import IMAGE_DECODERS
-from vla_core.codecs.image import same_picture
+from vla_core.codecs.image import RgbImage, same_picture
 from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.codecs.stamp import stamp_ns_of
 from vla_core.errors import CodecError, ObservationRefusedError, RefusalKind
 from vla_core.geometry import Pose
-from vla_core.robot_spec import RobotSpec
+from vla_core.robot_spec import CameraSpec, RobotSpec
 from vla_core.timeline import Sample, StreamBuffer
 from vla_core.types import Observation
 
@@ -57,7 +57,7 @@ class Observer:
         return tuple(self._buffers)
 
     def push(self, stream: str, message: Any) -> bool:
-        """Store a message under its header stamp; False when it came out of order and was dropped."""
+        """Store a message under its header stamp; return whether it is the newest of its stream."""
         return self._buffers[stream].push(stamp_ns_of(message), message)
 
     def newest_stamp_ns(self, stream: str) -> int | None:
@@ -91,7 +91,7 @@ class Observer:
         samples = {stream: self._fresh_sample(stream, now_ns) for stream in self._buffers}
         spec = self._spec
         images = {
-            name: _decode(name, IMAGE_DECODERS[camera.type], samples[name].value)
+            name: _decode(name, camera_decoder(camera), samples[name].value)
             for name, camera in spec.cameras.items()
         }
         names = (*spec.joints.names, spec.gripper.joint)
@@ -146,6 +146,22 @@ class Observer:
         ahead_ms = (newest.stamp_ns - now_ns) / _NS_PER_MS
         sentence = f"stream '{stream}' is stamped {ahead_ms:.0f} ms in the future; synchronise the clocks"
         return ObservationRefusedError(stream, RefusalKind.INVALID, sentence)
+
+
+def camera_decoder(camera: CameraSpec) -> Callable[[Any], RgbImage]:
+    """Return the decoder of a camera: it also refuses pictures of another size than the robot spec's."""
+
+    def decode(message: Any) -> RgbImage:
+        picture: RgbImage = IMAGE_DECODERS[camera.type](message)
+        height, width = picture.shape[:2]
+        if (width, height) != (camera.width_px, camera.height_px):
+            raise CodecError(
+                f"image: {width}x{height} pixels found, the robot spec says {camera.width_px}x{camera.height_px}. "
+                "Correct one of them"
+            )
+        return picture
+
+    return decode
 
 
 def _decode(stream: str, decoder: Callable[[Any], Any], message: Any) -> Any:

@@ -38,7 +38,7 @@ class PolicyClock:
     def is_due(self, now_ns: int, picture_arrived: bool) -> bool:
         """Return whether to step the policy now; True moves the grid on by one period.
 
-        Ticks that were missed are not caught up: the grid begins again at the late one.
+        A tick that is later than a camera period is not caught up: the grid begins again with it.
 
         Args:
             now_ns: The time.
@@ -50,8 +50,8 @@ class PolicyClock:
         opens_ns = self._next_ns - (self._patience_ns // 2 if picture_arrived else -self._patience_ns)
         if now_ns < opens_ns:
             return False
-        missed_ticks = now_ns - self._next_ns >= self._period_ns
-        self._next_ns = (now_ns if missed_ticks else self._next_ns) + self._period_ns
+        is_late = now_ns - self._next_ns > self._patience_ns
+        self._next_ns = (now_ns if is_late else self._next_ns) + self._period_ns
         return True
 
     def note_step(self, stamp_ns: int) -> None:

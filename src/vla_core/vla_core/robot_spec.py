@@ -112,8 +112,8 @@ class GripperSpec:
         topic: Relative topic of the command, ``std_msgs/msg/Float64MultiArray`` with one value.
         command_closed: Value that closes the gripper.
         command_open: Value that opens the gripper.
-        hysteresis: A new command is sent when ``gripper_open`` moved further than this from the last one
-        sent.
+        hysteresis: Width of the band around ``gripper_open`` 0.5 in which the last decision, open or close,
+            stays as it is.
     """
 
     joint: str

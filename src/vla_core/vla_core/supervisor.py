@@ -38,6 +38,7 @@ class Reason(IntEnum):
     STREAM_INVALID = 12
     ACTION_NOT_FINITE = 13
     ACTION_LATE = 14
+    INTERNAL_ERROR = 15
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Supervisor:
         self.instruction: str | None = None
         self._estopped = False
         self._armed = False
-        self._inference: tuple[Reason, str] | None = None
+        self._failure: tuple[Reason, str] | None = None
         self._instruction_refusal: str | None = None
         self._observation: tuple[Reason, str] | None = None
         self._action: tuple[Reason, str] | None = None
@@ -90,9 +91,9 @@ class Supervisor:
         """Allow motion again; return a sentence when that is not possible now."""
         if not self.is_active:
             return "the node is not active; activate it first"
-        if self._inference is not None and self._inference[0] is Reason.INFERENCE_DEAD:
-            return f"{self._inference[1]}. Deactivate, clean up and configure the node again"
-        self._armed, self._estopped, self._inference = True, False, None
+        if self._failure is not None and self._failure[0] is Reason.INFERENCE_DEAD:
+            return f"{self._failure[1]}. Deactivate, clean up and configure the node again"
+        self._armed, self._estopped, self._failure = True, False, None
         return None
 
     def disarm(self) -> None:
@@ -114,9 +115,9 @@ class Supervisor:
         """Stop following the sentence in force because another one came that cannot be used."""
         self._instruction_refusal, self.instruction = why, None
 
-    def note_inference(self, reason: Reason, detail: str) -> None:
-        """Remember that inference failed; ``arm`` forgets it."""
-        self._inference = (reason, detail)
+    def note_failure(self, reason: Reason, detail: str) -> None:
+        """Remember that the model or the node failed; ``arm`` forgets it."""
+        self._failure = (reason, detail)
 
     def note_observation(self, refusal: ObservationRefusedError | None) -> None:
         """Remember the refusal of the newest observation, or that it was fine."""
@@ -144,8 +145,8 @@ class Supervisor:
             return Reason.NOT_ACTIVE, "the node is not active"
         if self._estopped:
             return Reason.ESTOP, "the emergency stop is latched; release the cause, then call ~/arm"
-        if self._inference is not None:
-            return self._inference
+        if self._failure is not None:
+            return self._failure
         return None if self._armed else (Reason.DISARMED, "the node is disarmed; call ~/arm")
 
     def _idle(self) -> tuple[Reason, str] | None:

@@ -5,7 +5,7 @@ The same code serves the live node (driven by the ROS clock) and a bag (driven b
 samples. Stamps are nanoseconds.
 """
 
-from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -29,10 +29,13 @@ class Sample(Generic[V]):
 
 
 class StreamBuffer(Generic[V]):
-    """The newest samples of one stream, in the order of their stamps.
+    """The last samples of one stream to arrive.
+
+    Samples are kept by arrival and found by stamp, so that one wrong stamp (in the future, or from a clock that
+    jumped) is outlived after ``capacity`` messages and hides no good sample until then.
 
     Attributes:
-        num_late: Samples that came with a stamp not after the newest one and were dropped.
+        num_late: Samples that came with a stamp not after the newest one.
 
     Args:
         capacity: Number of samples kept.
@@ -42,29 +45,22 @@ class StreamBuffer(Generic[V]):
     def __init__(self, capacity: int, same_content: Callable[[V, V], bool] | None = None) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, found {capacity}")
-        self._capacity = capacity
         self._same_content = same_content
-        self._samples: list[Sample[V]] = []
+        self._samples: deque[Sample[V]] = deque(maxlen=capacity)
         self.num_late = 0
 
     def push(self, stamp_ns: int, value: V) -> bool:
-        """Store a sample; return False (and count it) when its stamp is not after the newest one."""
-        newest = self._samples[-1] if self._samples else None
-        if newest is not None and stamp_ns <= newest.stamp_ns:
-            self.num_late += 1
-            return False
-        unchanged = (
-            newest is not None and self._same_content is not None and self._same_content(newest.value, value)
-        )
-        since_ns = newest.unchanged_since_ns if newest is not None and unchanged else stamp_ns
-        self._samples.append(Sample(stamp_ns, value, since_ns))
-        del self._samples[: -self._capacity]
-        return True
+        """Store a sample; return whether it is the newest by its stamp (others are counted as late)."""
+        newest = self.newest
+        is_newest = newest is None or stamp_ns > newest.stamp_ns
+        self.num_late += not is_newest
+        self._samples.append(Sample(stamp_ns, value, self._unchanged_since_ns(stamp_ns, value)))
+        return is_newest
 
     def hold(self, time_ns: int) -> Sample[V] | None:
         """Return the newest sample stamped at or before ``time_ns``, however old; ``None`` when there is none."""
-        index = bisect_right(self._samples, time_ns, key=lambda sample: sample.stamp_ns)
-        return self._samples[index - 1] if index else None
+        past = (sample for sample in self._samples if sample.stamp_ns <= time_ns)
+        return max(past, key=_stamp, default=None)
 
     def as_of(self, time_ns: int, tolerance_ns: int) -> Sample[V] | None:
         """Return what ``hold`` returns if it is no older than ``tolerance_ns``, else ``None``."""
@@ -74,8 +70,18 @@ class StreamBuffer(Generic[V]):
     @property
     def newest(self) -> Sample[V] | None:
         """The sample with the latest stamp."""
-        return self._samples[-1] if self._samples else None
+        return max(self._samples, key=_stamp, default=None)
 
     def clear(self) -> None:
         """Drop all samples."""
         self._samples.clear()
+
+    def _unchanged_since_ns(self, stamp_ns: int, value: V) -> int:
+        last = self._samples[-1] if self._samples else None
+        if last is None or self._same_content is None or not self._same_content(last.value, value):
+            return stamp_ns
+        return min(last.unchanged_since_ns, stamp_ns)
+
+
+def _stamp(sample: Sample[V]) -> int:
+    return sample.stamp_ns

@@ -16,6 +16,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float64MultiArray
 
 from vla_core.supervisor import Reason, State
 from vla_msgs.msg import ActionChunk, PolicyStatus
@@ -228,3 +229,81 @@ def test_status_constants_are_those_of_the_supervisor() -> None:
 def test_the_parameter_file_holds_the_defaults() -> None:
     shipped = yaml.safe_load(PARAM_FILE.read_text())["/**"]["ros__parameters"]
     assert shipped == dataclasses.asdict(PolicyNodeParameters())
+
+
+def test_a_gripper_decision_in_shadow_mode_is_not_sent_when_commands_are_enabled(robot: Probe) -> None:
+    sent: list[Any] = []
+    listener = robot.create_subscription(
+        Float64MultiArray, "gripper_controller/commands", lambda m: sent.append(m), 10
+    )
+
+    def undecided(actions: np.ndarray) -> None:
+        actions[:, 6] = 0.5
+
+    with closed_loop(robot, command_enabled=False) as loop:
+        robot.say("swing")
+        wait_until(lambda: loop.policy.num_ticks > 3, "inferences")
+        loop.policy.misbehave = undecided
+        time.sleep(0.3)
+        robot.set_parameter("policy_node", "command_enabled", True)
+        wait_until(lambda: len(robot.commands) > 20, "commands")
+        assert not sent
+    robot.destroy_subscription(listener)
+
+
+def test_an_estop_outlasts_deactivation_and_cleanup(robot: Probe) -> None:
+    with closed_loop(robot) as loop:
+        robot.press_estop()
+        robot.wait_for_state(PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_ESTOP)
+        robot.press_estop(pressed=False)
+        time.sleep(0.2)
+        for transition in ("deactivate", "cleanup", "configure", "activate"):
+            assert getattr(loop.node, f"trigger_{transition}")().name == "SUCCESS"
+        robot.wait_for_state(PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_ESTOP)
+        assert robot.trigger("/policy_node/arm").success
+        loop.run()
+
+
+def test_after_a_gap_the_policy_is_stepped_at_its_own_spacing(robot: Probe) -> None:
+    stamps: list[float] = []
+    with closed_loop(robot) as loop:
+        loop.policy.misbehave = lambda actions: stamps.append(time.monotonic())
+        loop.run()
+        robot.set_parameter("sim_robot", "fault.static", "drop")
+        robot.wait_for_state(PolicyStatus.STATE_HOLDING)
+        time.sleep(0.5)
+        robot.trigger("/sim_robot/clear_faults")
+        loop.run()
+        assert np.min(np.diff(stamps)) > 0.04
+
+
+def test_the_twist_does_not_falter_between_policy_actions(robot: Probe, tmp_path: Path) -> None:
+    spec = changed_spec(tmp_path, "interface: target_pose", "interface: twist")
+    with closed_loop(robot, robot_spec=spec) as loop:
+        loop.policy.misbehave = lambda actions: actions[:, 1].fill(0.2)
+        loop.run()
+        robot.commands.clear()
+        time.sleep(1.0)
+        speeds = [command.twist.linear.y for command in list(robot.commands)]
+        assert len(speeds) > 40
+        assert np.quantile(speeds, 0.05) > 0.02
+
+
+def test_an_error_inside_the_node_stops_the_arm_and_not_the_process(robot: Probe) -> None:
+    with closed_loop(robot) as loop:
+        loop.run()
+        loop.node._loop.observer._buffers.pop("joints")  # no message does this; a bug might
+        status = robot.wait_for_state(PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_INTERNAL_ERROR)
+        assert "KeyError" in status.detail
+        time.sleep(0.3)
+        assert robot.joint_speed(time.time() - 0.1) < 0.02
+
+
+def test_an_error_while_loading_is_a_sentence(ros: None) -> None:
+    def explode(*_: Any) -> SwingingPolicy:
+        raise RuntimeError("CUDA out of memory")
+
+    node = PolicyNode(explode, parameter_overrides=[Parameter("robot_spec", value=str(SIM_ARM))])
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert "CUDA out of memory" in node._why_inactive
+    node.destroy_node()

@@ -87,25 +87,30 @@ class ControlLoop:
         self._undecodable: ObservationRefusedError | None = None
         self._due: InferenceResult | None = None
         self._still_since_ns: int | None = None
-        self.apply(parameters)
+        self._parameters = parameters
+        self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
         self._thread = InferenceThread(policy, wake)
 
     # --- what the operator does -------------------------------------------------------------------
 
     def apply(self, parameters: PolicyNodeParameters) -> None:
         """Take changed parameters."""
-        self._parameters = parameters
-        self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
+        old, self._parameters = self._parameters, parameters
+        if (old.schedule, old.num_executed) != (parameters.schedule, parameters.num_executed):
+            self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
         if parameters.command_enabled != self._output.command_enabled:
             self._stand_still(self._ros_clock.now())
-            self.controller.release()
-            self._output.set_enabled(parameters.command_enabled)
+            self._release()
+            self._output.command_enabled = parameters.command_enabled
 
-    def activate(self) -> str | None:
-        """Allow motion; return a sentence when that is not possible."""
+    def activate(self, *, is_estopped: bool) -> None:
+        """Allow motion, unless the emergency stop is latched."""
         self.supervisor.is_active = True
         self.forget_history()
-        return self.supervisor.arm()
+        if is_estopped:
+            self.supervisor.estop()
+        else:
+            self.supervisor.arm()
 
     def deactivate(self) -> None:
         """Stand still and forget the sentence."""
@@ -138,6 +143,7 @@ class ControlLoop:
             self._stand_still(self._ros_clock.now())
             return str(error)
         if self.supervisor.accept_instruction(sentence):
+            self._progress_ns = self._ros_clock.now().nanoseconds
             if not sentence:
                 self._stand_still(self._ros_clock.now())
             if not sentence or self._parameters.on_new_instruction == "reset":
@@ -145,17 +151,19 @@ class ControlLoop:
         return None
 
     def forget_history(self) -> None:
-        """Begin a new episode: no history, no rest of a chunk."""
-        self._episode += 1
-        self._submitted_ns = None
-        self._due = None
-        self._progress_ns = self._ros_clock.now().nanoseconds
-        self._undecodable = None
-        self._schedule.clear()
+        """Begin a new episode at the next tick: no history, no rest of a chunk."""
         self.clock.restart()
-        self.supervisor.note_action(Reason.NONE)
-        if self.controller.is_anchored:
-            self.controller.hold(self._progress_ns)
+        self._begin_episode()
+
+    def fail(self, sentence: str) -> None:
+        """Stand still until ``arm``, because something in the node has gone wrong."""
+        self.supervisor.note_failure(Reason.INTERNAL_ERROR, sentence)
+        self._stand_still(self._ros_clock.now())
+
+    @property
+    def robot_name(self) -> str:
+        """Name of the robot."""
+        return self._spec.name
 
     @property
     def num_skipped(self) -> int:
@@ -210,17 +218,29 @@ class ControlLoop:
     def _break_history_after_gap(self, now_ns: int) -> None:
         longest_ns = _HISTORY_GAP_PERIODS * self._contract.period_s * 1e9
         if self._submitted_ns is not None and now_ns - self._submitted_ns > longest_ns:
-            self.forget_history()
+            self._begin_episode()
+
+    def _begin_episode(self) -> None:
+        self._episode += 1
+        self._submitted_ns = None
+        self._due = None
+        self._progress_ns = self._ros_clock.now().nanoseconds
+        self._undecodable = None
+        self._schedule.clear()
+        self.supervisor.note_action(Reason.NONE)
+        if self.controller.is_anchored:
+            self.controller.hold(self._progress_ns)
 
     def _take_result(self, result: InferenceResult) -> None:
         self.last_inference_ms = (result.ended_ns - result.began_ns) * 1e-6
         if result.request.episode != self._episode:
             return
         if result.refusal:
-            self.supervisor.refuse_instruction(result.refusal)
+            if result.request.instruction == self.supervisor.instruction:
+                self.supervisor.refuse_instruction(result.refusal)
             return
         if result.chunk is None:
-            self.supervisor.note_inference(Reason.INFERENCE_ERROR, f"the policy failed: {result.error}")
+            self.supervisor.note_failure(Reason.INFERENCE_ERROR, f"the policy failed: {result.error}")
             return
         self.clock.note_step(result.request.observation.stamp_ns)
         self._on_chunk(result)
@@ -284,17 +304,22 @@ class ControlLoop:
         if self._still_since_ns is None:
             self._still_since_ns = now.nanoseconds
         if now.nanoseconds - self._still_since_ns > _STILL_REPEAT_S * 1e9:
-            self.controller.release()
+            self._release()
             return
         if self.controller.is_anchored:
             self.controller.hold(now.nanoseconds)
             self._output.still(self.controller.command(now.nanoseconds).pose_tcp_in_base, now)
 
+    def _release(self) -> None:
+        """Let go of the arm: the next motion begins from where it is then."""
+        self.controller.release()
+        self._output.forget_gripper()
+
     def _verdict(self) -> Verdict:
         """Look at everything that can keep the arm still, and decide."""
         now_ns = self._ros_clock.now().nanoseconds
         if not self._thread.is_alive:
-            self.supervisor.note_inference(Reason.INFERENCE_DEAD, "the inference thread has ended")
+            self.supervisor.note_failure(Reason.INFERENCE_DEAD, "the inference thread has ended")
         try:
             self.observer.require_fresh(now_ns)
             self.supervisor.note_observation(self._undecodable)

@@ -9,7 +9,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.node import Node
 from rclpy.task import Future
 
-from vla_core.supervisor import State, Verdict
+from vla_core.supervisor import Reason, State, Verdict
 from vla_msgs.action import ExecuteInstruction
 from vla_policy_node.control_loop import ControlLoop
 
@@ -81,6 +81,8 @@ class ExecuteInstructionServer:
             return result.CANCELED, "the client cancelled the goal; the arm is still"
         if verdict.state in (State.STOPPED, State.INACTIVE):
             return result.STOPPED, verdict.detail
+        if verdict.reason is Reason.INSTRUCTION_REFUSED:
+            return result.INSTRUCTION_REFUSED, verdict.detail
         if self._loop.supervisor.instruction != run.instruction:
             return result.SUPERSEDED, "another instruction came"
         if remaining_s <= 0.0:

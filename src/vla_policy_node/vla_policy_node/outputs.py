@@ -135,9 +135,9 @@ class CommandOutput:
         if message is not None:
             self._publish(self._arm_publishers, message)
 
-    def set_enabled(self, enabled: bool) -> None:
-        """Change between commands and shadow; the first gripper decision after it is sent again."""
-        self.command_enabled, self._gripper_sent = enabled, None
+    def forget_gripper(self) -> None:
+        """Send the next gripper decision even if it is the one sent last."""
+        self._gripper_sent = None
 
     def destroy(self) -> None:
         """Remove the publishers."""

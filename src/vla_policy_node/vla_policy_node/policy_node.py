@@ -7,10 +7,12 @@ configure loads and warms up, activate arms, deactivate holds, cleanup lets go o
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -53,6 +55,7 @@ class PolicyNode(LifecycleNode):
         self._loop: ControlLoop | None = None
         self._interfaces: list[Callable[[], Any]] = []
         self._estop_pressed = False
+        self._is_estopped = False
         self._last_verdict: Verdict | None = None
         self._last_status_ns = 0
         self._why_inactive = "the node is not configured"
@@ -70,24 +73,19 @@ class PolicyNode(LifecycleNode):
         """Load robot spec and checkpoint, check that they fit, warm up, and open the topics."""
         try:
             self._configure()
-        except VlaError as error:
+        except Exception as error:  # rclpy would swallow it without a word
             self._release()
-            self._why_inactive = str(error)
-            self.get_logger().error(str(error))
+            is_ours = isinstance(error, VlaError)
+            self._why_inactive = str(error) if is_ours else f"configuring failed: {type(error).__name__}: {error}"
+            self.get_logger().error(self._why_inactive if is_ours else traceback.format_exc())
             self._reporter.publish_inactive(self.get_clock().now(), self._why_inactive)
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Arm: from now on a sentence moves the arm, if commands are enabled."""
+        """Arm, unless the emergency stop is latched: a sentence now moves the arm, if commands are enabled."""
         assert self._loop is not None
-        if self._estop_pressed:
-            self._loop.supervisor.is_active = True
-            self._loop.stop(emergency=True)
-        else:
-            problem = self._loop.activate()
-            if problem is not None:
-                self.get_logger().error(problem)
+        self._loop.activate(is_estopped=self._is_estopped)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -120,7 +118,7 @@ class PolicyNode(LifecycleNode):
         if not self._contract.is_trained:
             self.get_logger().warning("UNTRAINED policy: its weights are random, its motion means nothing")
         output = CommandOutput(self, self._spec, parameters.command_enabled)
-        arrived = self.create_guard_condition(self._on_results)
+        arrived = self.create_guard_condition(self._at_edge(self._on_results))
         self._loop = ControlLoop(
             spec=self._spec,
             policy=policy,
@@ -135,14 +133,19 @@ class PolicyNode(LifecycleNode):
     def _open_topics(self, parameters: PolicyNodeParameters, output: CommandOutput, arrived: Any) -> None:
         assert self._loop is not None
         self._action_server = ExecuteInstructionServer(self, self._loop)
-        streams = subscribe_streams(self, self._spec, self._loop.on_message)
+        streams = subscribe_streams(self, self._spec, self._at_edge(self._loop.on_message))
         self._spoken = [
-            AnyDurabilitySubscription(self, Instruction, "vla/instruction", self._on_instruction),
+            AnyDurabilitySubscription(self, Instruction, "vla/instruction", self._at_edge(self._on_instruction)),
             AnyDurabilitySubscription(self, Bool, "vla/estop", self._on_estop),
         ]
+        # A simulated clock may stand still; the watch over the arm may not.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
         timers = [
-            self.create_timer(1.0 / self._spec.command.rate_hz, self._on_command_timer),
-            self.create_timer(_LOOK_AROUND_S, self._look_around),
+            self.create_timer(period_s, self._at_edge(callback), clock=steady)
+            for period_s, callback in (
+                (1.0 / self._spec.command.rate_hz, self._on_command_timer),
+                (_LOOK_AROUND_S, self._look_around),
+            )
         ]
         self._status_period_ns = 1e9 / parameters.status_rate_hz
         self._interfaces = [
@@ -164,6 +167,20 @@ class PolicyNode(LifecycleNode):
         self._why_inactive = "the node is not configured"
 
     # --- callbacks --------------------------------------------------------------------------------
+
+    def _at_edge(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """Return ``callback`` such that an error in it stops the arm instead of the process."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:
+                if self._loop is None:
+                    raise
+                self.get_logger().error(traceback.format_exc())
+                self._loop.fail(f"the node failed: {type(error).__name__}: {error}")
+
+        return guarded
 
     def _on_command_timer(self) -> None:
         assert self._loop is not None
@@ -202,6 +219,7 @@ class PolicyNode(LifecycleNode):
         assert self._loop is not None
         self._estop_pressed = message.data
         if message.data:
+            self._is_estopped = True
             self._loop.stop(emergency=True)
 
     def _on_parameters(self, _: Any) -> None:
@@ -219,7 +237,9 @@ class PolicyNode(LifecycleNode):
             return _answer(response, self._why_inactive)
         if self._estop_pressed:
             return _answer(response, "the emergency stop is still pressed; publish false on vla/estop first")
-        return _answer(response, self._loop.arm(), "armed")
+        problem = self._loop.arm()
+        self._is_estopped = self._is_estopped and problem is not None
+        return _answer(response, problem, "armed")
 
     def _on_disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._loop is None:

@@ -100,7 +100,7 @@ class Reporter:
             level=level,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: policy",
             message=(verdict.detail or warning or verdict.state.name.lower()) + trained,
-            hardware_id=contract.action_space.frame,
+            hardware_id=loop.robot_name,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
         self._diagnostics.publish(DiagnosticArray(header=_header(now, ""), status=[status]))
