@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the policy on a robot, or on the simulated one.
 
-ros2 launch vla_policy_node robot.launch.py robot:=sim_arm sim:=true checkpoint:=DIR command_enabled:=true
+ros2 launch vla_policy_node robot.launch.py sim:=true command_enabled:=true
 """
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-
-from launch import LaunchContext, LaunchDescription
 
 # Holds in the source tree and in both kinds of install: config/ lies beside launch/.
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -23,7 +25,8 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "checkpoint",
-        description="Directory of the checkpoint (make an untrained one: ros2 run vla_training init_checkpoint)",
+        default_value="",
+        description="Directory of the checkpoint; empty with sim:=true makes an UNTRAINED one",
     ),
     DeclareLaunchArgument(
         "command_enabled",
@@ -55,13 +58,34 @@ def robot_spec_path(robot: str) -> Path:
     return path.resolve()
 
 
+def untrained_checkpoint(spec: Path) -> Path:
+    """Make an untrained checkpoint for the simulated robot; return its directory."""
+    directory = Path(tempfile.mkdtemp(prefix="vla_")) / "untrained_checkpoint"
+    maker = [sys.executable, "-m", "vla_training.init_checkpoint", "--robot", str(spec), "--out", str(directory)]
+    subprocess.run(maker, check=True)
+    return directory
+
+
+def checkpoint_path(checkpoint: str, spec: Path, is_simulated: bool) -> str:
+    """Return the checkpoint to load; a real robot never gets one that nobody has named."""
+    if checkpoint:
+        return checkpoint
+    if not is_simulated:
+        raise ValueError(
+            "checkpoint:= is missing; give the directory of a checkpoint (make an untrained one with "
+            "'ros2 run vla_training init_checkpoint --robot SPEC --out DIR')"
+        )
+    return str(untrained_checkpoint(spec))
+
+
 def start_nodes(context: LaunchContext) -> list:
     """Return the nodes for the values of the launch arguments."""
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    spec = str(robot_spec_path(value("robot")))
+    spec = robot_spec_path(value("robot"))
+    is_simulated = value("sim") == "true"
     nodes = [
         LifecycleNode(
             package="vla_policy_node",
@@ -72,8 +96,8 @@ def start_nodes(context: LaunchContext) -> list:
             parameters=[
                 value("params_file"),
                 {
-                    "robot_spec": spec,
-                    "checkpoint": value("checkpoint"),
+                    "robot_spec": str(spec),
+                    "checkpoint": checkpoint_path(value("checkpoint"), spec, is_simulated),
                     "device": value("device"),
                     "command_enabled": value("command_enabled") == "true",
                     "autostart": True,
@@ -81,14 +105,14 @@ def start_nodes(context: LaunchContext) -> list:
             ],
         )
     ]
-    if value("sim") == "true":
+    if is_simulated:
         nodes.append(
             Node(
                 package="vla_sim",
                 executable="sim_node",
                 name="sim_robot",
                 output="screen",
-                parameters=[{"robot_spec": spec, "seed": int(value("seed"))}],
+                parameters=[{"robot_spec": str(spec), "seed": int(value("seed"))}],
             )
         )
     return nodes

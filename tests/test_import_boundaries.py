@@ -11,14 +11,9 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src"
 ROS = {
-    "rclpy",
-    "rcl_interfaces",
-    "std_msgs",
-    "std_srvs",
-    "sensor_msgs",
-    "geometry_msgs",
-    "lifecycle_msgs",
-    "cv_bridge",
+    *("rclpy", "rcl_interfaces", "builtin_interfaces", "lifecycle_msgs", "action_msgs", "std_msgs", "std_srvs"),
+    *("sensor_msgs", "geometry_msgs", "trajectory_msgs", "diagnostic_msgs", "control_msgs", "visualization_msgs"),
+    *("cv_bridge", "tf2_ros", "rosbag2_py", "launch", "launch_ros"),
 }
 SUITE = {"vla_core", "vla_msgs", "vla_policy_node", "vla_sim", "vla_training"}
 ALLOWED = {
