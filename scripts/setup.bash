@@ -79,7 +79,8 @@ make_venv() {
     local options=()
     [ -d "$APT_ROS" ] && options=(--system-site-packages)
     "$1" -m venv "${options[@]}" $VENV
-    touch $VENV/COLCON_IGNORE
+    # Keeps colcon out of the environment, and from warning that it is no workspace.
+    touch $VENV/COLCON_IGNORE $VENV/local_setup.sh $VENV/local_setup.bash
 }
 
 pip_install() {
@@ -131,7 +132,8 @@ fingerprint() {
 sources_fingerprint() {
     find src -name package.xml -o -name setup.py -o -name CMakeLists.txt -o -path '*vla_msgs*' -type f |
         LC_ALL=C sort | xargs sha256sum
-    find launch config src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' | LC_ALL=C sort
+    find launch config src -type f -not -path '*/__pycache__/*' -not -path '*/.*/*' -not -path '*.egg-info/*' |
+        LC_ALL=C sort
 }
 
 # --- main ---------------------------------------------------------------------------------------

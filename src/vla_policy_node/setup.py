@@ -17,6 +17,7 @@ setup(
         (f"share/{package_name}/config/robots", glob("../../config/robots/*.yaml")),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="VLA suite maintainers",
     maintainer_email="maintainers@vla-suite.dev",
