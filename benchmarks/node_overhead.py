@@ -44,7 +44,7 @@ from vla_policy_node.policy_loader import load_policy
 from vla_policy_node.policy_node import PolicyLoader, run
 from vla_training.init_checkpoint import init_checkpoint
 
-FAST_DDS_PROFILES = Path(__file__).with_name("fastdds_large_messages.xml")
+FAST_DDS_PROFILES = Path(__file__).resolve().parents[1] / "config" / "fastdds.xml"
 SPEC = Path(__file__).parents[1] / "config/robots/sim_arm.yaml"
 WIDTH_PX, HEIGHT_PX = 640, 480
 PERIOD_S = 0.1

@@ -4,6 +4,7 @@
 ros2 launch vla_policy_node robot.launch.py sim:=true command_enabled:=true
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -118,8 +119,16 @@ def start_nodes(context: LaunchContext) -> list:
     return nodes
 
 
+def environment() -> list:
+    """Return the environment of the nodes; what the operator has set stays."""
+    wanted = {
+        "HF_HUB_OFFLINE": "1",
+        # Fast DDS drops pictures that do not fit into its default shared memory.
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(CONFIG / "fastdds.xml"),
+    }
+    return [SetEnvironmentVariable(name, value) for name, value in wanted.items() if name not in os.environ]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Return the launch description."""
-    return LaunchDescription(
-        [*ARGUMENTS, SetEnvironmentVariable("HF_HUB_OFFLINE", "1"), OpaqueFunction(function=start_nodes)]
-    )
+    return LaunchDescription([*ARGUMENTS, *environment(), OpaqueFunction(function=start_nodes)])

@@ -29,6 +29,8 @@ if [ ! -f "$VLA_APT_ROS" ]; then
         *) export CMAKE_PREFIX_PATH="${CMAKE_PREFIX_PATH:+$CMAKE_PREFIX_PATH:}$VIRTUAL_ENV" ;;
     esac
 fi
+# Fast DDS drops pictures that do not fit into its default shared memory: 640x480 is already too large.
+export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$VLA_ROOT/config/fastdds.xml}"
 # Nothing here ever needs a model hub, and nothing leaves this machine.
 export HF_HUB_OFFLINE=1
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"

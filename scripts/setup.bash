@@ -84,9 +84,9 @@ make_venv() {
 }
 
 pip_install() {
-    local constraints=()
-    [ -d "$APT_ROS" ] && constraints=(-c requirements/ros-apt-constraints.txt)
-    $VENV/bin/python -m pip install --no-input --disable-pip-version-check "${constraints[@]}" "$@"
+    local constraints=requirements/ros-wheels-constraints.txt
+    [ -d "$APT_ROS" ] && constraints=requirements/ros-apt-constraints.txt
+    $VENV/bin/python -m pip install --no-input --disable-pip-version-check -c "$constraints" "$@"
 }
 
 install_ros_wheels() {
