@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishers of everything that the simulated robot measures, stamped at capture, each behind a faulty link."""
 
-import array
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, JointState
 
 from vla_core.geometry import Pose
 from vla_core.robot_spec import CameraSpec, RobotSpec
 from vla_sim.camera_model import PinholeCamera
 from vla_sim.cameras import Picture
 from vla_sim.faults import FaultyLink
+from vla_sim.image_messages import IMAGE_MESSAGES
 from vla_sim.tabletop import ArmState
 from vla_sim.task_state import TabletopState
 from vla_sim.world import steps_per_sample
@@ -90,24 +92,23 @@ class CameraPublishers:
     def __init__(self, node: Node, spec: RobotSpec, intrinsics: dict[str, PinholeCamera]) -> None:
         self._spec = spec
         self._images: dict[str, Publisher] = {}
+        self._to_message: dict[str, Callable[[Picture], Any]] = {}
         self._infos: dict[str, Publisher] = {}
         self._info_messages: dict[str, CameraInfo] = {}
         self.links: dict[str, FaultyLink[Picture]] = {}
         self.sent: Counter[str] = Counter()
         for name, camera in spec.cameras.items():
-            self._images[name] = node.create_publisher(Image, camera.topic, qos_profile_sensor_data)
+            kind, self._to_message[name] = IMAGE_MESSAGES[camera.type]
+            self._images[name] = node.create_publisher(kind, camera.topic, qos_profile_sensor_data)
             topic = info_topic(camera.topic)
             self._infos[name] = node.create_publisher(CameraInfo, topic, qos_profile_sensor_data)
             self._info_messages[name] = info_message(camera, intrinsics[name])
             self.links[name] = FaultyLink(partial(self._send, name))
 
     def _send(self, name: str, picture: Picture, stamp_ns: int) -> None:
-        message = Image(height=picture.shape[0], width=picture.shape[1], encoding="rgb8", is_bigendian=0)
+        message = self._to_message[name](picture)
         message.header.stamp = time_message(stamp_ns)
         message.header.frame_id = self._spec.cameras[name].frame
-        message.step = picture.shape[1] * 3
-        # Anything but an array is checked byte by byte.
-        message.data = array.array("B", picture.tobytes())
         self._images[name].publish(message)
         info = self._info_messages[name]
         info.header.stamp = message.header.stamp
@@ -117,7 +118,7 @@ class CameraPublishers:
 
 def info_topic(image_topic: str) -> str:
     """Return the topic of the camera info that belongs to an image topic."""
-    namespace, _, _ = image_topic.rpartition("/")
+    namespace, _, _ = image_topic.removesuffix("/compressed").rpartition("/")
     return f"{namespace}/camera_info" if namespace else "camera_info"
 
 
