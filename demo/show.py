@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo itself, step by step."""
 
+import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -92,6 +93,12 @@ class Show:
         self._watcher.film.write_video(video)
         self._watcher.film.write_contact_sheet(sheet)
         return [video, sheet]
+
+    @property
+    def real_time_factor(self) -> float:
+        """Median of simulated over wall time; NaN when the simulator told nothing."""
+        factors = self._watcher.real_time_factors
+        return statistics.median(factors) if factors else float("nan")
 
     def close(self) -> None:
         """Stop all processes."""
@@ -211,6 +218,7 @@ def run_show(
         if show is not None:
             show.close()
         rclpy.try_shutdown()
-    print(f"\n{render(show.rows)}\n\nThe UNTRAINED model has random weights: its motion means nothing.")
+    print(f"\n{render(show.rows)}\n\nreal-time factor of the simulation: {show.real_time_factor:.2f} (median)")
+    print("The UNTRAINED model has random weights: its motion means nothing.")
     print("\n".join(f"wrote {path} ({path.stat().st_size // 1024} kB)" for path in files))
     return is_success

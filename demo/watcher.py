@@ -36,6 +36,7 @@ class Watcher(Node):
         status: Newest status of the policy node.
         pose: Newest TCP pose.
         state: Newest state of the tabletop.
+        real_time_factors: What the simulator measured, once a second.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
@@ -47,6 +48,7 @@ class Watcher(Node):
         self.pose: Pose | None = None
         self.state: TabletopState | None = None
         self._spec = spec
+        self.real_time_factors: list[float] = []
         self._guard: dict[str, int] = {}
         self._pictures: dict[str, Image] = {}
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
@@ -125,3 +127,5 @@ class Watcher(Node):
             values: dict[str, Any] = {pair.key: pair.value for pair in status.values}
             guard = {key[6:]: int(value) for key, value in values.items() if key.startswith("guard.")}
             self._guard = guard or self._guard
+            if "real_time_factor" in values:
+                self.real_time_factors.append(float(values["real_time_factor"]))

@@ -8,7 +8,7 @@ from vla_core.codecs.image import decode_image
 
 cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge comes with ROS from apt, not with the wheels")
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image  # noqa: E402 - ROS is there if cv_bridge is
 
 pytestmark = pytest.mark.ros
 DEPTHS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
