@@ -67,7 +67,7 @@ class Show:
                 moved_m = max(moved_m, distance_m(start, self._watcher.pose))
             return False
 
-        self._carry_out("UNTRAINED model", sentence, duration_s, follow, lambda _: f"moved {moved_m * 100:.1f} cm")
+        self._carry_out("UNTRAINED", sentence, duration_s, follow, lambda _: f"moved {moved_m * 100:.1f} cm")
         if moved_m < 1e-3:
             raise DemoError("the untrained model did not move the arm; the logs are in demo_out/logs")
         self._stop(node)
@@ -80,7 +80,7 @@ class Show:
             before = self._watcher.state
             assert before is not None
             is_fulfilled = partial(self._is_fulfilled, task_of(sentence), before)
-            outcomes.append(self._carry_out("scripted expert", sentence, limit_s, is_fulfilled, _in_words))
+            outcomes.append(self._carry_out("expert", sentence, limit_s, is_fulfilled, _in_words))
         self._stop(node)
         return all(outcomes)
 
@@ -219,6 +219,7 @@ def run_show(
             show.close()
         rclpy.try_shutdown()
     print(f"\n{render(show.rows)}\n\nreal-time factor of the simulation: {show.real_time_factor:.2f} (median)")
-    print("The UNTRAINED model has random weights: its motion means nothing.")
+    print("latency: from the stamp of a picture to the command that follows from it")
+    print("UNTRAINED: random weights, the motion means nothing")
     print("\n".join(f"wrote {path} ({path.stat().st_size // 1024} kB)" for path in files))
     return is_success

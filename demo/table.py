@@ -23,9 +23,9 @@ class Row:
 
 
 HEADER = (
-    "policy", "sentence", "outcome", "time", "policy Hz", "command Hz", "stamp->command ms", "guard",
+    "policy", "sentence", "outcome", "time", "policy Hz", "command Hz", "latency ms", "guard",
 )  # fmt: skip
-SUB_HEADER = ("", "", "", "s", "asked / reached", "asked / reached", "p50 / p95", "interventions")
+SUB_HEADER = ("", "", "", "s", "asked/real", "asked/real", "p50/p95", "acted")
 
 
 def render(rows: list[Row]) -> str:
@@ -43,8 +43,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.sentence,
         row.outcome,
         f"{row.duration_s:.1f}",
-        f"{row.policy_asked_hz:.1f} / {row.policy_reached_hz:.1f}",
-        f"{row.command_asked_hz:.0f} / {row.command_reached_hz:.1f}",
-        f"{row.latency_p50_ms:.1f} / {row.latency_p95_ms:.1f}",
+        f"{row.policy_asked_hz:.1f}/{row.policy_reached_hz:.1f}",
+        f"{row.command_asked_hz:.0f}/{row.command_reached_hz:.1f}",
+        f"{row.latency_p50_ms:.1f}/{row.latency_p95_ms:.1f}",
         ", ".join(f"{stage} {count}" for stage, count in row.guard_interventions.items()) or "none",
     )
