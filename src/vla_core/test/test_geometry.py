@@ -14,6 +14,7 @@ from vla_core.geometry import (
     euler_xyz_from_matrix,
     invert,
     relative,
+    shortened,
     step_towards,
     wrap_angle,
 )
@@ -60,6 +61,21 @@ def test_a_step_covers_its_fraction_of_way_and_turn(a: Pose, b: Pose, fraction: 
     middle = step_towards(a, b, fraction)
     assert distance_m(a, middle) == pytest.approx(fraction * distance_m(a, b), abs=1e-9)
     assert angle_rad(a, middle) == pytest.approx(fraction * angle_rad(a, b), abs=1e-6)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), st.floats(0.0, 100.0))
+def test_a_shortened_vector_keeps_its_direction_and_is_no_longer_than_asked(xyz: list[float], longest: float) -> None:
+    vector = np.array(xyz)
+    length = float(np.linalg.norm(vector))
+    found = shortened(vector, longest)
+    assert np.linalg.norm(found) == pytest.approx(min(length, longest), abs=1e-9)
+    np.testing.assert_allclose(found * length, vector * np.linalg.norm(found), atol=1e-6)
+
+
+def test_a_vector_that_is_short_enough_stays_as_it_is() -> None:
+    vector = np.array([3.0, 0.0, 4.0])
+    np.testing.assert_array_equal(shortened(vector, 5.0), vector)
+    np.testing.assert_array_equal(shortened(np.zeros(3), 0.0), np.zeros(3))
 
 
 @given(st.floats(-50.0, 50.0))

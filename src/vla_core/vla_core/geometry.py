@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rigid poses: compose, invert, interpolate, compare.
 
-A pose of frame ``c`` in frame ``a`` is named ``pose_c_in_a``. Quaternions are unit, ``xyzw``. Euler angles
-are extrinsic
-x-y-z (roll, pitch, yaw; the ROS and URDF convention): ``R = Rz(yaw) @ Ry(pitch) @ Rx(roll)``. All arrays are
-float64,
-metres and radians.
+A pose of frame ``c`` in frame ``a`` is named ``pose_c_in_a``. Quaternions are unit, ``xyzw``. Euler angles are
+extrinsic x-y-z (roll, pitch, yaw; the ROS and URDF convention): ``R = Rz(yaw) @ Ry(pitch) @ Rx(roll)``. All arrays
+are float64, metres and radians.
 """
 
 import math
@@ -120,12 +118,17 @@ def angle_rad(a: Pose, b: Pose) -> float:
 def step_towards(start: Pose, target: Pose, fraction: float) -> Pose:
     """Return the pose at ``fraction`` of the straight way from ``start`` to ``target``.
 
-    Position is linear, orientation follows the shortest rotation (slerp). ``fraction`` is not limited to [0,
-    1].
+    Position is linear, orientation follows the shortest rotation (slerp). ``fraction`` is not limited to [0, 1].
     """
     position_m = start.position_m + fraction * (target.position_m - start.position_m)
     rotvec = (start.rotation.inv() * target.rotation).as_rotvec()
     return Pose(position_m, start.rotation * Rotation.from_rotvec(fraction * rotvec))
+
+
+def shortened(vector: FloatArray, longest: float) -> FloatArray:
+    """Return a vector scaled down to a length of at most ``longest``; its direction stays."""
+    length = float(np.linalg.norm(vector))
+    return vector if length <= longest else np.asarray(vector * (longest / length))
 
 
 def wrap_angle(angle_rad: Any) -> Any:
