@@ -64,7 +64,9 @@ def test_a_step_covers_its_fraction_of_way_and_turn(a: Pose, b: Pose, fraction: 
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), st.floats(0.0, 100.0))
-def test_a_shortened_vector_keeps_its_direction_and_is_no_longer_than_asked(xyz: list[float], longest: float) -> None:
+def test_a_shortened_vector_keeps_its_direction_and_is_no_longer_than_asked(
+    xyz: list[float], longest: float
+) -> None:
     vector = np.array(xyz)
     length = float(np.linalg.norm(vector))
     found = shortened(vector, longest)
