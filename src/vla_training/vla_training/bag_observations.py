@@ -8,6 +8,7 @@ from vla_core.errors import ObservationRefusedError
 from vla_core.observer import Observer
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
+from vla_core.units import NS_PER_S
 from vla_training.bag_reader import BagMessage
 
 
@@ -29,7 +30,7 @@ def observe_bag(
     tick_ns = 0
     for message in messages:
         if ticks is None:
-            ticks = count(message.received_ns, round(period_s * 1e9))
+            ticks = count(message.received_ns, round(period_s * NS_PER_S))
             tick_ns = next(ticks)
         while message.received_ns > tick_ns:
             yield tick_ns, _observe(observer, tick_ns)

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-NS_PER_S = 1_000_000_000
+from vla_core.units import NS_PER_S
 
 
 def stamp_ns_of(message: Any) -> int:
