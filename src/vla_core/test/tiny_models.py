@@ -83,11 +83,11 @@ def tiny_checkpoint(seed: int = 0, *, is_trained: bool = False, **changes: Any) 
     )
 
 
-def random_observation(seed: int, cameras: tuple[str, ...] = ("static", "wrist")) -> Observation:
+def random_observation(seed: int) -> Observation:
     generator = np.random.default_rng(seed)
     return Observation(
         stamp_ns=seed,
-        images={name: generator.integers(0, 256, (200, 200, 3), dtype=np.uint8) for name in cameras},
+        images={name: generator.integers(0, 256, (200, 200, 3), dtype=np.uint8) for name in ("static", "wrist")},
         pose_tcp_in_base=Pose.identity(),
         joint_positions_rad=np.zeros(7),
         gripper_open=1.0,

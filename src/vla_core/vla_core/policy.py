@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vla_core.actions.gripper import open_from_logit
 from vla_core.checkpoint import Checkpoint, load_checkpoint
-from vla_core.errors import ObservationRefusedError, RefusalKind
 from vla_core.geometry import Pose
 from vla_core.images import preprocess_image
 from vla_core.model.lrn_sequence import LrnSequence
@@ -63,16 +63,17 @@ class VlaPolicy:
     def infer(self, observation: Observation, instruction: str) -> ActionChunk:
         """Advance by one tick and return the chunk for this observation.
 
+        The observation is of a robot that ``contract.check_fits`` accepts.
+
         Raises:
             InstructionError: The sentence cannot be used; history is as before.
-            ObservationRefusedError: A camera is missing or its picture cannot be used; history is as before.
         """
         with torch.inference_mode():
             text = self._text(instruction)
             images_1C3SS = self._images(observation)
             chunks, self._history = self._model.step(images_1C3SS, text, self._history)
         return ActionChunk(
-            stamp_ns=observation.stamp_ns, period_s=self._contract.period_s, actions=actions_of(chunks)[0, 0]
+            stamp_ns=observation.stamp_ns, period_s=self._contract.period_s, actions=_actions_of(chunks)
         )
 
     def warm_up(self, instruction: str = "stand still") -> None:
@@ -93,27 +94,17 @@ class VlaPolicy:
         spec = self._model.config.image
         pictures = np.empty((1, len(self._contract.cameras), 3, spec.size_px, spec.size_px), dtype=np.float32)
         for i, camera in enumerate(self._contract.cameras):
-            if camera not in observation.images:
-                raise ObservationRefusedError(
-                    camera,
-                    RefusalKind.MISSING,
-                    f"the observation has no camera '{camera}', it has {sorted(observation.images)}",
-                )
-            try:
-                pictures[0, i] = preprocess_image(observation.images[camera], spec)
-            except ValueError as error:
-                raise ObservationRefusedError(
-                    camera, RefusalKind.INVALID, f"camera '{camera}': {error}"
-                ) from error
+            assert camera in observation.images, f"no camera '{camera}'; check_fits was not called"
+            pictures[0, i] = preprocess_image(observation.images[camera], spec)
         token = self._model.lrn_token
         return torch.from_numpy(pictures).to(device=token.device, dtype=token.dtype)
 
 
-def actions_of(chunks: PredictedChunks) -> NDArray[np.float32]:
-    """Return predicted chunks as actions (B, T, N, 7): six normalised arm numbers and ``gripper_open``."""
-    gripper_open = torch.sigmoid(chunks.gripper_logit.float())[..., None]
-    actions: NDArray[np.float32] = torch.cat([chunks.arm.float(), gripper_open], dim=-1).cpu().numpy()
-    return actions
+def _actions_of(chunks: PredictedChunks) -> NDArray[np.float32]:
+    """Return the chunk of one stream at one tick as (N, 7): six normalised arm numbers and ``gripper_open``."""
+    arm = chunks.arm[0, 0].float().cpu().numpy()
+    gripper_open = open_from_logit(chunks.gripper_logit[0, 0].float().cpu().numpy())
+    return np.column_stack([arm, gripper_open]).astype(np.float32)
 
 
 def _grey_observation(cameras: Sequence[str]) -> Observation:
