@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict YAML into frozen dataclasses, and back.
 
-An unknown key, a missing key, a wrong type, a duplicate or a contradiction is a ``ConfigError`` that names
-the file,
-the dotted key, what was found, what is allowed, and a near spelling.
+An unknown key, a missing key, a wrong type, a duplicate or a contradiction is a ``ConfigError`` that names the
+file, the dotted key, what was found, what is allowed, and a near spelling.
 """
 
 import dataclasses

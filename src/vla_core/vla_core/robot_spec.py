@@ -26,8 +26,7 @@ class CameraSpec:
         height_px: Height of the images.
         rate_hz: Rate at which the driver publishes.
         max_age_ms: An image older than this at a tick is refused.
-        frozen_after_ms: Identical pictures under fresh stamps for longer than this are refused; ``null`` for
-        a
+        frozen_after_ms: Identical pictures under fresh stamps for this long or longer are refused; ``null`` for a
             source that may honestly repeat itself (a noise-free rendering).
     """
 
@@ -145,8 +144,7 @@ class CommandSpec:
         rate_hz: Rate at which commands are sent.
         reference: A relative action is applied to the previous ``target`` (CALVIN's controller) or to the
             ``measured`` pose.
-        reanchor_m: Under ``target``: start again from the measured pose when target and measurement are
-        further
+        reanchor_m: Under ``target``: start again from the measured pose when target and measurement are further
             apart than this, metres.
         reanchor_rad: The same for orientation, radians.
     """

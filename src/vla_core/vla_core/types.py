@@ -38,12 +38,11 @@ class ActionChunk:
     """Consecutive policy actions from one inference.
 
     Attributes:
-        stamp_ns: Stamp of the observation that the chunk was computed from; action ``k`` is for
-            ``stamp_ns + k * period_s``.
+        stamp_ns: Stamp of the observation that the chunk was computed from; action ``k`` is for ``k * period_s``
+            later.
         period_s: Spacing of the actions, seconds.
-        actions: (N, 7) float32. Columns 0-5 are normalised relative TCP motion in [-1, 1], in the action
-        frame of
-            the checkpoint; column 6 is ``gripper_open`` in [0, 1].
+        actions: (N, 7) float32. Columns 0-5 (dx dy dz droll dpitch dyaw) are normalised relative TCP motion in
+            [-1, 1], in the action frame of the checkpoint; column 6 is ``gripper_open`` in [0, 1].
     """
 
     stamp_ns: int

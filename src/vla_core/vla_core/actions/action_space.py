@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the seven numbers of a policy action mean: frame, scale, normalisation.
 
-The action space belongs to the checkpoint. ``target_pose`` and ``action_towards`` are inverse to each other
-for motions
-that the normalised range can express.
+The action space belongs to the checkpoint. ``target_pose`` and ``action_towards`` are inverse to each other for
+motions that the normalised range can express.
 """
 
 from dataclasses import dataclass
@@ -76,8 +75,7 @@ def target_pose(space: ActionSpace, pose_tcp_in_base: Pose, arm: ArrayLike) -> P
 def action_towards(space: ActionSpace, pose_tcp_in_base: Pose, pose_target_in_base: Pose) -> FloatArray:
     """Return the (6,) normalised arm action that ``target_pose`` turns into the target.
 
-    Without ``normalization`` the action is not clipped: a far target gives values beyond [-1, 1], which the
-    caller
+    Without ``normalization`` the action is not clipped: a far target gives values beyond [-1, 1], which the caller
     limits. With it, values beyond the range are clipped.
     """
     between = tcp_motion_between if space.frame == "tcp" else base_motion_between

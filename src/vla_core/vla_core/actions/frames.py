@@ -4,9 +4,8 @@
 A motion is (6,) float64: three metres, three radians (extrinsic x-y-z angles).
 
 * ``tcp``: a rigid motion seen from the tool, ``T_base_target = T_base_tcp @ T(motion)``.
-* ``base``: CALVIN's ``rel_actions`` (calvin_env ``utils.to_relative_action``): translation in base axes, and
-a difference
-  of Euler angles. Adding Euler angles is CALVIN's definition, not ours.
+* ``base``: CALVIN's ``rel_actions`` (calvin_env ``utils.to_relative_action``): translation in base axes, and a
+  difference of Euler angles. Adding Euler angles is CALVIN's definition, not ours.
 """
 
 import numpy as np

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gripper in each party's words. The only file that converts between them.
 
-Ours is ``gripper_open`` in [0, 1]. CALVIN says -1 close and +1 open. RoboVLMs' network gives a logit whose
-sigmoid above
-0.5 means open. A robot's gripper joint and command have their own values for closed and open.
+Ours is ``gripper_open`` in [0, 1]. CALVIN says -1 close and +1 open. RoboVLMs' network gives a logit whose sigmoid
+above 0.5 means open. A robot's gripper joint and command have their own values for closed and open.
 """
 
 from typing import Any

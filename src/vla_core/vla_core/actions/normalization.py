@@ -2,9 +2,10 @@
 """Normalisation of the six arm dimensions of an action.
 
 ``normalize`` maps [low, high] to [-1, 1] and clips; ``unnormalize`` is its inverse on that range. RoboVLMs:
-``normalize_action`` and ``unnoramalize_action`` in ``robovlms/data/data_utils.py``. The gripper is never
-normalised here:
-the original un-normalises it too and then repairs the damage, with the same result for ranges above 0.5.
+``normalize_action`` and ``unnoramalize_action`` in ``robovlms/data/data_utils.py``.
+
+The gripper is never normalised here: the original un-normalises it too and then repairs the damage, with the same
+result for ranges above 0.5.
 """
 
 from dataclasses import dataclass

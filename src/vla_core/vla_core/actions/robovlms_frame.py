@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """RoboVLMs' own "tcp frame", reproduced as it is.
 
-Source: ``world_to_tcp_frame`` and ``tcp_to_world_frame`` in ``robovlms/data/data_utils.py``. Three things
-differ from the physical tool frame and must stay so for its published checkpoints: the Euler angles of the
-robot
-state, which the simulator gives as ``Rz @ Ry @ Rx``, are read as ``Rx @ Ry @ Rz``; the rotation part is new-
-to-old,
-the opposite sign of a body-frame delta; and rotations are scaled by a "pseudo-infinitesimal" 0.01 instead of
-1/20.
+Source: ``world_to_tcp_frame`` and ``tcp_to_world_frame`` in ``robovlms/data/data_utils.py``. Three things differ
+from the physical tool frame and must stay so for its published checkpoints:
 
-Both functions act on actions of CALVIN's scale (before un-normalisation, as the original does), and only the
-first six columns change. Shapes: actions (..., 6 or more), euler_xyz_rad (..., 3), with the same leading
-shape.
-The result has the dtype of ``actions``: float32 repeats the original bit for bit, float64 is exact.
+* the Euler angles of the robot state, which the simulator gives as ``Rz @ Ry @ Rx``, are read as ``Rx @ Ry @ Rz``;
+* the rotation part is new-to-old, the opposite sign of a body-frame delta;
+* rotations are scaled by a "pseudo-infinitesimal" 0.01 instead of 1/20.
 
-The original's rounding errors are multiplied by 100, so only torch's own float32 sine and cosine reproduce
-it.
+Both functions act on actions of CALVIN's scale (before un-normalisation, as the original does), and only the first
+six columns change. Shapes: actions (..., 6 or more), euler_xyz_rad (..., 3), with the same leading shape. The
+result has the dtype of ``actions``: float32 repeats the original bit for bit, float64 is exact.
+
+The original's rounding errors are multiplied by 100, so only torch's own float32 sine and cosine reproduce it.
 torch is imported when a function is called: a checkpoint that needs this frame needs torch anyway.
 """
 
