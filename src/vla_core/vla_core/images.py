@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vla_core.types import RgbImage
+
 Float32Array = NDArray[np.float32]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -39,7 +41,7 @@ class ImageSpec:
             raise ValueError(f"std must be above 0, found {self.std}")
 
 
-def preprocess_image(image: NDArray[np.uint8], spec: ImageSpec) -> Float32Array:
+def preprocess_image(image: RgbImage, spec: ImageSpec) -> Float32Array:
     """Return a (H, W, 3) uint8 RGB picture as (3, S, S) float32, resized and normalised.
 
     Raises:
@@ -66,7 +68,7 @@ def _normalized_levels(spec: ImageSpec) -> Float32Array:
     return (levels - mean) / std
 
 
-def _require_rgb(image: NDArray[np.uint8]) -> None:
+def _require_rgb(image: RgbImage) -> None:
     found = np.asarray(image)
     if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or 0 in found.shape:
         raise ValueError(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from vla_core.geometry import FloatArray, Pose
 
-ACTION_DIM = 7  # dx dy dz droll dpitch dyaw gripper_open
+RgbImage = NDArray[np.uint8]
+"""A decoded picture: (H, W, 3) uint8, red, green, blue, the first row on top."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Observation:
 
     Attributes:
         stamp_ns: Time of the tick, nanoseconds of the clock that stamped the streams.
-        images: Camera name to (H, W, 3) uint8 RGB.
+        images: Camera name to picture, (H, W, 3) uint8 RGB.
         pose_tcp_in_base: Measured pose of the tool centre point in the base frame.
         joint_positions_rad: (J,) float64, in the order of the robot spec.
         gripper_open: 0 closed, 1 open.
@@ -26,7 +27,7 @@ class Observation:
     """
 
     stamp_ns: int
-    images: Mapping[str, NDArray[np.uint8]]
+    images: Mapping[str, RgbImage]
     pose_tcp_in_base: Pose
     joint_positions_rad: FloatArray
     gripper_open: float

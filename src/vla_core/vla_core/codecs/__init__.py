@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from vla_core.codecs.image import decode_compressed_image, decode_image
+from vla_core.types import RgbImage
 
-IMAGE_DECODERS: dict[str, Callable[[Any], Any]] = {
+IMAGE_DECODERS: dict[str, Callable[[Any], RgbImage]] = {
     "sensor_msgs/msg/Image": decode_image,
     "sensor_msgs/msg/CompressedImage": decode_compressed_image,
 }

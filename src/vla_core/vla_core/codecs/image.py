@@ -9,12 +9,12 @@ import io
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vla_core.errors import CodecError
+from vla_core.types import RgbImage
 
-RgbImage = NDArray[np.uint8]
+__all__ = ["RgbImage", "decode_compressed_image", "decode_image", "same_picture"]
 
 # Encoding to the columns of a pixel that hold red, green and blue.
 _CHANNELS: dict[str, tuple[int, tuple[int, int, int]]] = {
