@@ -52,12 +52,6 @@ class Pose:
         return cls(np.array(position_m, dtype=np.float64), rotation)
 
     @classmethod
-    def from_matrix(cls, matrix: ArrayLike) -> "Pose":
-        """Return a pose from a (4, 4) homogeneous matrix."""
-        m = np.asarray(matrix, dtype=np.float64)
-        return cls(m[:3, 3].copy(), Rotation.from_matrix(m[:3, :3]))
-
-    @classmethod
     def identity(cls) -> "Pose":
         """Return the pose of a frame in itself."""
         return cls(np.zeros(3), Rotation.identity())

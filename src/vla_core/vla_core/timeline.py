@@ -72,10 +72,6 @@ class StreamBuffer(Generic[V]):
         """The sample with the latest stamp."""
         return max(self._samples, key=_stamp, default=None)
 
-    def clear(self) -> None:
-        """Drop all samples."""
-        self._samples.clear()
-
     def _unchanged_since_ns(self, stamp_ns: int, value: V) -> int:
         last = self._samples[-1] if self._samples else None
         if last is None or self._same_content is None or not self._same_content(last.value, value):
