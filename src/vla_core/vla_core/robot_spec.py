@@ -6,11 +6,12 @@ Topics are relative ROS names. Nothing that differs between robots or can move t
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from vla_core.config import load_config
 
-CAMERA_NAMES = ("static", "wrist")
+CameraName = Literal["static", "wrist"]
+CAMERA_NAMES: tuple[CameraName, ...] = get_args(CameraName)
 CommandInterface = Literal["target_pose", "twist", "joint_trajectory", "forward_position"]
 
 

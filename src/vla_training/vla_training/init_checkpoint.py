@@ -11,8 +11,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 import torch
 
@@ -22,14 +23,14 @@ from vla_core.checkpoint_card import CheckpointCard, RobotSnapshot
 from vla_core.errors import VlaError
 from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone
-from vla_core.model.config import CameraName, HeadConfig, ModelConfig
+from vla_core.model.config import HeadConfig, ModelConfig
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.model.vla import VlaModel
 from vla_core.robot_spec import RobotSpec
 
 TINY = "tiny"
 _TINY_HEAD = HeadConfig(hidden_size=128, mlp_sizes=(128, 64))
-_CAMERA_ORDER: tuple[CameraName, ...] = ("wrist", "static")
+_ACTION_SPACE = ActionSpace(frame="tcp")
 
 
 def init_checkpoint(
@@ -69,14 +70,14 @@ def init_checkpoint(
             window_size=window_size,
             chunk_size=chunk_size,
             image=ImageSpec(size_px=loaded.image_size_px),
-            cameras=tuple(name for name in _CAMERA_ORDER if name in spec.cameras),
+            cameras=tuple(name for name in ModelConfig.cameras if name in spec.cameras),
             head=_TINY_HEAD if backbone == TINY else HeadConfig(),
         )
         model = VlaModel(config, loaded)
         model.init_lrn_token()
         card = CheckpointCard(
             model=config,
-            action_space=action_space or ActionSpace(frame="tcp"),
+            action_space=action_space or _ACTION_SPACE,
             period_s=1.0 / rate_hz,
             is_trained=False,
             robot=RobotSnapshot.of(spec),
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             window_size=options.window_size,
             chunk_size=options.chunk_size,
             rate_hz=options.rate_hz,
-            action_space=ActionSpace(frame=cast(ActionFrame, options.action_frame)),
+            action_space=replace(_ACTION_SPACE, frame=options.action_frame),
             seed=options.seed,
             overwrite=options.overwrite,
         )
@@ -131,19 +132,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="init_checkpoint", description=(__doc__ or "").split("\n", maxsplit=1)[0]
     )
+    # The function's signature is the one home of the defaults.
+    parser.set_defaults(**(init_checkpoint.__kwdefaults__ or {}))
     parser.add_argument("--robot", type=Path, required=True, metavar="SPEC.yaml", help="the robot spec")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoint directory to write")
     parser.add_argument(
         "--backbone",
-        default=TINY,
         metavar="tiny|FOLDER",
-        help="tiny random Kosmos-2, or a pretrained Kosmos-2's folder",
+        help="tiny random Kosmos-2, or a pretrained Kosmos-2's folder (default: %(default)s)",
     )
-    parser.add_argument("--window-size", type=int, default=8, help="ticks of history (default: 8)")
-    parser.add_argument("--chunk-size", type=int, default=5, help="actions per prediction (default: 5)")
-    parser.add_argument("--rate-hz", type=float, default=10.0, help="rate of the ticks (default: 10)")
-    parser.add_argument("--action-frame", choices=get_args(ActionFrame), default="tcp", help="default: tcp")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--window-size", type=int, help="ticks of history (default: %(default)s)")
+    parser.add_argument("--chunk-size", type=int, help="actions per prediction (default: %(default)s)")
+    parser.add_argument("--rate-hz", type=float, help="rate of the ticks (default: %(default)g)")
+    parser.add_argument(
+        "--action-frame", choices=get_args(ActionFrame), default=_ACTION_SPACE.frame, help="default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, help="of everything random (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
     return parser
 

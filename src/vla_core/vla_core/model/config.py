@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vla_core.images import ImageSpec
+from vla_core.robot_spec import CameraName
 
-CameraName = Literal["static", "wrist"]
 BackboneKind = Literal["kosmos2"]
 Compat = Literal["robovlms"]
 

@@ -8,7 +8,7 @@ the same; for a single sentence the two are equal.
 
 Text comes first and is independent of the pictures, so that a stream builds it once per sentence.
 
-Shapes: B batch, L tokens, Q [LRN] copies, I tokens of all pictures, D embedding.
+Shapes: B batch, L tokens, Q [LRN] copies, I tokens of all pictures, D embedding, E what the LSTM reads (Q * D).
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def insert_pictures(text: LrnSequence, pictures_BID: Tensor) -> LrnSequence:
 
 
 def take_lrn(hidden_BLD: Tensor, sequence: LrnSequence) -> Tensor:
-    """Return the hidden states of the [LRN] copies, concatenated: (B, Q * D)."""
+    """Return the hidden states of the [LRN] copies, concatenated: (B, E)."""
     copies_Q = torch.arange(sequence.num_lrn, device=hidden_BLD.device)
     position_BQ = sequence.lrn_position[:, None] + copies_Q
     taken_BQD = hidden_BLD.gather(1, position_BQ[..., None].expand(-1, -1, hidden_BLD.shape[-1]))

@@ -4,7 +4,8 @@
 A pure module: state goes in and comes out, nothing is remembered between calls. Parameter names are RoboVLMs' own
 (``rnn.*``, ``actions.mlp.*``, ``gripper.mlp.*``) so that its checkpoints load without renaming.
 
-Shapes: B batch, T ticks, N chunk, D embedding, H hidden, K layers.
+Shapes: B batch, T ticks, N chunk, D embedding, Q [LRN] copies, E what the LSTM reads at a tick (Q * D), H hidden,
+K layers.
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class LstmHead(nn.Module):
         config: Sizes.
         embed_dim: D, width of the backbone.
         chunk_size: N.
-        num_lrn_tokens: Embeddings per tick; they are concatenated, and the LSTM grows with them.
+        num_lrn_tokens: Q, embeddings per tick; they are concatenated, and the LSTM grows with them.
     """
 
     def __init__(self, config: HeadConfig, *, embed_dim: int, chunk_size: int, num_lrn_tokens: int = 1) -> None:
@@ -68,23 +69,23 @@ class LstmHead(nn.Module):
         self.actions = _Mlp((*sizes, chunk_size * ARM_DIM))
         self.gripper = _Mlp((*sizes, chunk_size))
 
-    def forward(self, lrn_BTD: Tensor, state: LstmState | None = None) -> tuple[PredictedChunks, LstmState]:
+    def forward(self, lrn_BTE: Tensor, state: LstmState | None = None) -> tuple[PredictedChunks, LstmState]:
         """Return the chunk at each tick, and the state after the last; ``None`` is the zero state."""
-        features_BTH, state = self.advance(lrn_BTD, state)
+        features_BTH, state = self.advance(lrn_BTE, state)
         return self.decode(features_BTH), state
 
-    def advance(self, lrn_BTD: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
+    def advance(self, lrn_BTE: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
         """Return the LSTM's output (B, T, H) at each tick, and the state after the last."""
-        features_BTH, after = self.rnn(lrn_BTD, state)
+        features_BTH, after = self.rnn(lrn_BTE, state)
         return features_BTH, after
 
-    def advance_one(self, lrn_BD: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+    def advance_one(self, lrn_BE: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
         """Return the LSTM's output (B, H) after one tick, and the state after it.
 
         The same numbers as ``advance`` for T = 1, layer by layer: PyTorch's CPU kernel for sequences repacks every
         weight at every call, which takes longer than the step itself.
         """
-        hidden, cell, features_BH = [], [], lrn_BD
+        hidden, cell, features_BH = [], [], lrn_BE
         for layer in range(self.num_layers):
             kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in kinds]

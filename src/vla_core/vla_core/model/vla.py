@@ -5,7 +5,7 @@
 pictures. Both give the same chunks. Ticks never see each other in the language model: only the LSTM joins them.
 
 Shapes: B batch, T ticks (at most the window), C cameras in the order of the configuration, S image side, L tokens,
-D embedding, Q [LRN] copies, N chunk, F frames (B * T).
+D embedding, Q [LRN] copies, E what the LSTM reads at a tick (Q * D), N chunk, F frames (B * T).
 """
 
 import torch
@@ -76,8 +76,9 @@ class VlaModel(nn.Module):
             raise ValueError(
                 f"found {ticks} ticks, the model's window holds {window}; cut the sequence into windows"
             )
-        features_BTH, _ = self.head.advance(self.encode_ticks(images_BTC3SS, self.embed_tokens(tokens)))
-        return self.head.decode(features_BTH)
+        chunks: PredictedChunks
+        chunks, _ = self.head(self.encode_ticks(images_BTC3SS, self.embed_tokens(tokens)))
+        return chunks
 
     def step(self, images_BC3SS: Tensor, text: LrnSequence, history: History) -> tuple[PredictedChunks, History]:
         """Return the chunks (T = 1) for the newest pictures of B streams, and the history that includes them.
@@ -104,13 +105,13 @@ class VlaModel(nn.Module):
         )
 
     def encode_ticks(self, images_BTC3SS: Tensor, text: LrnSequence) -> Tensor:
-        """Return the [LRN] embeddings (B, T, Q * D) of every tick."""
+        """Return the [LRN] embeddings (B, T, E) of every tick."""
         batch, ticks = images_BTC3SS.shape[:2]
-        lrn_FD = self.encode_tick(images_BTC3SS.flatten(0, 1), text.repeat(ticks))
-        return lrn_FD.view(batch, ticks, -1)
+        lrn_FE = self.encode_tick(images_BTC3SS.flatten(0, 1), text.repeat(ticks))
+        return lrn_FE.view(batch, ticks, -1)
 
     def encode_tick(self, images_BC3SS: Tensor, text: LrnSequence) -> Tensor:
-        """Return the [LRN] embedding (B, Q * D) of one tick."""
+        """Return the [LRN] embeddings (B, E) of one tick."""
         batch = images_BC3SS.shape[0]
         tokens_BVD = self.backbone.encode_images(images_BC3SS.flatten(0, 1))
         sequence = insert_pictures(text, tokens_BVD.reshape(batch, -1, tokens_BVD.shape[-1]))
