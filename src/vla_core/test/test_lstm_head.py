@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -113,13 +115,14 @@ def test_during_the_first_window_a_stream_is_the_carried_state() -> None:
         torch.testing.assert_close(streamed.arm, carried.arm, atol=1e-6, rtol=0.0)
 
 
-def test_parallel_streams_do_not_touch_each_other_and_reset_alone() -> None:
+def test_parallel_streams_do_not_touch_each_other_and_start_afresh_alone() -> None:
     head, lrn, window = lively_head(), embeddings(3, 11), 4
     together = History.empty(head, window, num_streams=3)
     alone = [History.empty(head, window) for _ in range(3)]
     for t in range(lrn.shape[1]):
         if t == 5:
-            together, alone[1] = together.reset([1]), History.empty(head, window)
+            afresh = together.num_ticks * torch.tensor([1, 0, 1])
+            together, alone[1] = replace(together, num_ticks=afresh), History.empty(head, window)
         found, together = advance_history(head, together, lrn[:, t])
         for i in range(3):
             expected, alone[i] = advance_history(head, alone[i], lrn[i : i + 1, t])

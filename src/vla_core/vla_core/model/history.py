@@ -7,10 +7,10 @@ input, so W states run side by side, each started at another tick; every tick ad
 LSTM step, and the one that started first within the window answers. A tick costs one step for any W instead of W
 steps in sequence.
 
-Shapes: B parallel streams, W window (one slot per running state), K layers, H hidden, D embedding.
+Shapes: B parallel streams, W window (one slot per running state), R all slots of all streams (B * W), K layers,
+H hidden, E what the LSTM reads at a tick: the [LRN] embeddings, concatenated.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,8 @@ class History:
     Attributes:
         hidden: (K, B, W, H) hidden states of the LSTM.
         cell: (K, B, W, H) cell states of the LSTM.
-        num_ticks: (B,) ticks since each stream's reset.
+        num_ticks: (B,) ticks since each stream's start. With 0 a stream starts afresh whatever its states hold: a
+            slot is zeroed when its state starts.
     """
 
     hidden: Tensor
@@ -41,14 +42,8 @@ class History:
         zeros = weight.new_zeros(head.num_layers, num_streams, window_size, head.hidden_size)
         return cls(zeros, zeros, torch.zeros(num_streams, dtype=torch.long, device=weight.device))
 
-    def reset(self, streams: Sequence[int]) -> "History":
-        """Return this history with some streams as at their start."""
-        num_ticks_B = self.num_ticks.clone()
-        num_ticks_B[list(streams)] = 0  # a slot is zeroed when its state starts, so the rest may stay
-        return History(self.hidden, self.cell, num_ticks_B)
 
-
-def advance_history(head: LstmHead, history: History, lrn_BD: Tensor) -> tuple[PredictedChunks, History]:
+def advance_history(head: LstmHead, history: History, lrn_BE: Tensor) -> tuple[PredictedChunks, History]:
     """Return the chunks (T = 1) after one more tick of each stream, and the history that includes it."""
     layers, streams, window, hidden = history.hidden.shape
     ticks_B = history.num_ticks
@@ -58,10 +53,10 @@ def advance_history(head: LstmHead, history: History, lrn_BD: Tensor) -> tuple[P
         history.hidden.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
         history.cell.masked_fill(starting_BW1, 0.0).view(layers, streams * window, hidden),
     )
-    lrn_SlotsD = lrn_BD.repeat_interleave(window, dim=0)
-    features, (hidden_after, cell_after) = head.advance_one(lrn_SlotsD, before)
+    lrn_RE = lrn_BE.repeat_interleave(window, dim=0)
+    features_RH, (hidden_after, cell_after) = head.advance_one(lrn_RE, before)
     oldest_B = torch.where(ticks_B < window, 0, (ticks_B + 1) % window)
-    features_BWH = features.view(streams, window, hidden)
+    features_BWH = features_RH.view(streams, window, hidden)
     oldest_B1H = features_BWH[torch.arange(streams, device=ticks_B.device), oldest_B][:, None]
     shape = history.hidden.shape
     return head.decode(oldest_B1H), History(hidden_after.view(shape), cell_after.view(shape), ticks_B + 1)
