@@ -5,16 +5,18 @@ All interfaces of the robot spec are open at once; the latest good command count
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped, TwistStamped, Vector3
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_core.geometry import FloatArray, Pose
+from vla_core.codecs.pose_stamped import decode_pose
+from vla_core.codecs.stamp import stamp_ns_of
+from vla_core.geometry import FloatArray
 from vla_core.robot_spec import RobotSpec
 from vla_sim.arm_goals import CommandRefusedError, JointGoal, PoseGoal, TrajectoryGoal, TwistGoal
 from vla_sim.world import World
@@ -58,14 +60,10 @@ class CommandSubscriptions:
         return on_message
 
     def _on_pose(self, message: PoseStamped) -> None:
-        self._require_frame(message.header.frame_id, self._spec.base_frame)
-        at, turn = message.pose.position, message.pose.orientation
-        self._world.follow(PoseGoal(Pose.from_quat([at.x, at.y, at.z], [turn.x, turn.y, turn.z, turn.w])))
+        self._world.follow(PoseGoal(decode_pose(message, self._spec.base_frame)))
 
     def _on_twist(self, message: TwistStamped) -> None:
-        frame = message.header.frame_id
-        self._require_frame(frame, self._spec.base_frame, self._spec.tcp_frame)
-        age_s = self._age_s(message.header.stamp)
+        age_s = self._age_s(message)
         if age_s > TWIST_TIMEOUT_S:
             raise CommandRefusedError(
                 f"the twist is {age_s:.3f} s old; one older than {TWIST_TIMEOUT_S:g} s counts as zero. Send "
@@ -74,7 +72,7 @@ class CommandSubscriptions:
         twist = TwistGoal(
             linear_m_s=_vector(message.twist.linear),
             angular_rad_s=_vector(message.twist.angular),
-            frame="tcp" if frame == self._spec.tcp_frame else "base",
+            frame=self._axes_of(message),
             expires_s=self._world.time_s + TWIST_TIMEOUT_S - max(age_s, 0.0),
         )
         self._world.follow(twist)
@@ -87,7 +85,7 @@ class CommandSubscriptions:
                     f"point {number} of the trajectory has {len(point.positions)} positions, not {len(order)}"
                 )
         goal = TrajectoryGoal(
-            start_s=self._world.time_s - self._age_s(message.header.stamp),
+            start_s=self._world.time_s - self._age_s(message),
             times_s=np.array([_seconds(point.time_from_start) for point in message.points]),
             positions_rad=np.array([[point.positions[i] for i in order] for point in message.points]).reshape(
                 -1, 7
@@ -114,18 +112,18 @@ class CommandSubscriptions:
             raise CommandRefusedError(f"joint_names is {names}; it must hold each of {list(wanted)} once")
         return [names.index(name) for name in wanted]
 
-    def _require_frame(self, found: str, *allowed: str) -> None:
-        if found not in allowed:
-            choices = " or ".join(f"'{frame}'" for frame in allowed)
-            raise CommandRefusedError(f"header.frame_id is '{found}'; it must be {choices}")
+    def _axes_of(self, message: TwistStamped) -> Literal["base", "tcp"]:
+        base, tcp, found = self._spec.base_frame, self._spec.tcp_frame, message.header.frame_id
+        axes: dict[str, Literal["base", "tcp"]] = {base.lstrip("/"): "base", tcp.lstrip("/"): "tcp"}
+        if found.lstrip("/") not in axes:
+            raise CommandRefusedError(f"header.frame_id is '{found}'; it must be '{base}' or '{tcp}'")
+        return axes[found.lstrip("/")]
 
-    def _age_s(self, stamp: Time) -> float:
-        """Return the age of a stamp; a stamp of zero means now."""
-        if stamp.sec == 0 and stamp.nanosec == 0:
-            return 0.0
-        now_ns = self._node.get_clock().now().nanoseconds
-        age_ns: int = now_ns - stamp.sec * 1_000_000_000 - stamp.nanosec
-        return age_ns * 1e-9
+    def _age_s(self, message: Any) -> float:
+        """Return the age of a stamped message; a stamp of zero means now."""
+        stamp_ns = stamp_ns_of(message)
+        now_ns: int = self._node.get_clock().now().nanoseconds
+        return (now_ns - stamp_ns) * 1e-9 if stamp_ns else 0.0
 
 
 def _vector(message: Vector3) -> FloatArray:

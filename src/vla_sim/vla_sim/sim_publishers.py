@@ -6,15 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, JointState
+from std_msgs.msg import Header
 
+from vla_core.codecs.pose_stamped import encode_pose
+from vla_core.codecs.stamp import split_stamp_ns
 from vla_core.geometry import Pose
-from vla_core.robot_spec import CameraSpec, RobotSpec
+from vla_core.robot_spec import RobotSpec
 from vla_sim.camera_model import PinholeCamera
 from vla_sim.cameras import Picture
 from vla_sim.faults import FaultyLink
@@ -58,27 +60,20 @@ class StatePublishers:
         self._steps += 1
 
     def _send_pose(self, pose: Pose, stamp_ns: int) -> None:
-        message = PoseStamped()
-        message.header.stamp = time_message(stamp_ns)
-        message.header.frame_id = self._spec.base_frame
-        at, turn = message.pose.position, message.pose.orientation
-        at.x, at.y, at.z = pose.position_m.tolist()
-        turn.x, turn.y, turn.z, turn.w = pose.quat_xyzw.tolist()
+        message = PoseStamped(header=_header(stamp_ns, self._spec.base_frame))
+        encode_pose(pose, message.pose)
         self._tcp_pose.publish(message)
 
     def _send_joints(self, arm: ArmState, stamp_ns: int) -> None:
-        message = JointState(name=self._joint_names)
-        message.header.stamp = time_message(stamp_ns)
+        message = JointState(header=_header(stamp_ns), name=self._joint_names)
         message.position = [*arm.positions_rad.tolist(), arm.finger_m]
         message.velocity = [*arm.velocities_rad_s.tolist(), arm.finger_m_s]
         self._joints.publish(message)
 
     def _send_task(self, state: TabletopState, stamp_ns: int) -> None:
         names, values = state.to_scalars()
-        message = JointState(name=names, position=values)
-        message.header.stamp = time_message(stamp_ns)
-        message.header.frame_id = self._spec.base_frame
-        self._task.publish(message)
+        header = _header(stamp_ns, self._spec.base_frame)
+        self._task.publish(JointState(header=header, name=names, position=values))
 
 
 class CameraPublishers:
@@ -102,16 +97,15 @@ class CameraPublishers:
             self._images[name] = node.create_publisher(kind, camera.topic, qos_profile_sensor_data)
             topic = info_topic(camera.topic)
             self._infos[name] = node.create_publisher(CameraInfo, topic, qos_profile_sensor_data)
-            self._info_messages[name] = info_message(camera, intrinsics[name])
+            self._info_messages[name] = info_message(intrinsics[name])
             self.links[name] = FaultyLink(partial(self._send, name))
 
     def _send(self, name: str, picture: Picture, stamp_ns: int) -> None:
         message = self._to_message[name](picture)
-        message.header.stamp = time_message(stamp_ns)
-        message.header.frame_id = self._spec.cameras[name].frame
+        message.header = _header(stamp_ns, self._spec.cameras[name].frame)
         self._images[name].publish(message)
         info = self._info_messages[name]
-        info.header.stamp = message.header.stamp
+        info.header = message.header
         self._infos[name].publish(info)
         self.sent[name] += 1
 
@@ -122,10 +116,9 @@ def info_topic(image_topic: str) -> str:
     return f"{namespace}/camera_info" if namespace else "camera_info"
 
 
-def info_message(camera: CameraSpec, intrinsics: PinholeCamera) -> CameraInfo:
-    """Return the camera info, without a stamp."""
+def info_message(intrinsics: PinholeCamera) -> CameraInfo:
+    """Return the camera info, without a header."""
     message = CameraInfo(height=intrinsics.height_px, width=intrinsics.width_px, distortion_model="plumb_bob")
-    message.header.frame_id = camera.frame
     message.d = [0.0] * 5
     message.k = intrinsics.matrix.ravel().tolist()
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
@@ -133,6 +126,7 @@ def info_message(camera: CameraSpec, intrinsics: PinholeCamera) -> CameraInfo:
     return message
 
 
-def time_message(stamp_ns: int) -> Time:
-    """Return nanoseconds as a ROS time."""
-    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
+def _header(stamp_ns: int, frame: str = "") -> Header:
+    header = Header(frame_id=frame)
+    header.stamp.sec, header.stamp.nanosec = split_stamp_ns(stamp_ns)
+    return header
