@@ -83,7 +83,7 @@ class ExpertPolicy:
         if self._state is None:
             raise RuntimeError("task_state has not been published: the expert needs the simulated robot")
         state = TabletopState.from_scalars(self._state.name, self._state.position)
-        action = self._expert.act(state, observation.pose_tcp_in_base, observation.gripper_open)
+        action = self._expert.act(state, observation.pose_tcp_in_base)
         return ActionChunk(observation.stamp_ns, PERIOD_S, np.asarray(action, dtype=np.float32)[None])
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def test_the_expert_copes_with_a_state_that_is_50_ms_old(world: Tabletop) -> Non
     old_state, old_pose = start, world.arm_state().pose_tcp_in_base
     target = old_pose
     for _ in range(100):
-        action = expert.act(old_state, old_pose, 1.0)
+        action = expert.act(old_state, old_pose)
         if expert.is_done:
             break
         target = target_pose(space, target, action)

@@ -319,7 +319,7 @@ def test_the_expert_opens_the_drawer_over_topics(robot: Robot, spec: RobotSpec) 
             start = state
             controller.anchor(measured, now_ns)
         if ticks % 5 == 0:
-            controller.begin(expert.act(state, measured, 0.0), measured, now_ns)
+            controller.begin(expert.act(state, measured), measured, now_ns)
         ticks += 1
         command = controller.command(now_ns)
         target = PoseStamped()

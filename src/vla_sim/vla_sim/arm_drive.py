@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, step_towards
+from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, shortened, step_towards
 from vla_sim.arm_goals import ArmGoal, CommandRefusedError, JointGoal, PoseGoal, TrajectoryGoal, TwistGoal
 from vla_sim.kinematics import ArmKinematics
 from vla_sim.scene.model import ARM_JOINTS, MAX_JOINT_SPEED_RAD_S, Scene
@@ -54,11 +54,6 @@ class ArmDrive:
         self._velocities = np.zeros(7)
         self._approach_left_s = 0.0
         self._trajectory_from = self._joints
-
-    @property
-    def set_point_rad(self) -> FloatArray:
-        """(7,) joint positions that the drive asks for now."""
-        return self._joints.copy()
 
     def follow(self, goal: ArmGoal) -> None:
         """Replace the goal.
@@ -119,8 +114,8 @@ class ArmDrive:
 
     def _moved_by(self, twist: TwistGoal, dt_s: float) -> Pose:
         current = self._kinematics.pose(self._joints)
-        linear = _limited(twist.linear_m_s, MAX_SPEED_M_S) * dt_s
-        turn = Rotation.from_rotvec(_limited(twist.angular_rad_s, MAX_SPEED_RAD_S) * dt_s)
+        linear = shortened(twist.linear_m_s, MAX_SPEED_M_S) * dt_s
+        turn = Rotation.from_rotvec(shortened(twist.angular_rad_s, MAX_SPEED_RAD_S) * dt_s)
         if twist.frame == "tcp":
             return Pose(current.position_m + current.rotation.apply(linear), current.rotation * turn)
         return Pose(current.position_m + linear, turn * current.rotation)
@@ -142,8 +137,3 @@ class ArmDrive:
                 f"{ARM_JOINTS[joint]} is asked to go to {positions_rad[row, joint]:.4g} rad; its limits are "
                 f"{lower[joint]:.4g} to {upper[joint]:.4g} rad"
             )
-
-
-def _limited(vector: FloatArray, longest: float) -> FloatArray:
-    length = float(np.linalg.norm(vector))
-    return vector if length <= longest else vector * (longest / length)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_core.actions.action_space import ActionSpace
-from vla_core.actions.gripper import command_from_open, open_from_joint
+from vla_core.actions.gripper import command_from_open
 from vla_core.controller import ActionController
 from vla_core.geometry import FloatArray
 from vla_core.robot_spec import RobotSpec
@@ -71,10 +71,7 @@ def run_episode(
     actions: list[FloatArray] = []
     while tabletop.time_s < time_limit_s:
         arm = tabletop.arm_state()
-        gripper_open = open_from_joint(
-            arm.finger_m, closed=spec.gripper.joint_closed, opened=spec.gripper.joint_open
-        )
-        action = expert.act(tabletop.state(), arm.pose_tcp_in_base, gripper_open)
+        action = expert.act(tabletop.state(), arm.pose_tcp_in_base)
         if expert.is_done:
             break
         if on_tick is not None:

@@ -3,7 +3,6 @@
 
 import mujoco
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from vla_core.errors import VlaError
 from vla_core.geometry import FloatArray, Pose
@@ -24,7 +23,7 @@ class ArmKinematics:
     def pose(self, joints_rad: FloatArray) -> Pose:
         """Return ``pose_tcp_in_base`` for (7,) joint positions."""
         self._place(joints_rad)
-        return self._pose()
+        return self._scene.pose_tcp_in_base(self._data)
 
     def improve(
         self, joints_rad: FloatArray, target: Pose, *, posture_gain: float = 0.0
@@ -75,13 +74,8 @@ class ArmKinematics:
         self._data.qpos[self._scene.arm_qpos] = joints_rad
         mujoco.mj_kinematics(self._scene.model, self._data)
 
-    def _pose(self) -> Pose:
-        site = self._scene.tcp_site
-        matrix = self._data.site_xmat[site].reshape(3, 3)
-        return Pose(self._data.site_xpos[site].copy(), Rotation.from_matrix(matrix))
-
     def _error(self, target: Pose) -> FloatArray:
-        pose = self._pose()
+        pose = self._scene.pose_tcp_in_base(self._data)
         turn = (target.rotation * pose.rotation.inv()).as_rotvec()
         return np.concatenate([target.position_m - pose.position_m, turn])
 

@@ -11,7 +11,7 @@ from vla_core.geometry import FloatArray, Pose
 from vla_sim.arm_drive import ArmDrive, SetPoint
 from vla_sim.arm_goals import ArmGoal, CommandRefusedError
 from vla_sim.scene.model import ARM_JOINTS, BLOCKS, Scene, load_scene
-from vla_sim.start_scene import StartState, draw_start
+from vla_sim.start_state import StartState, draw_start
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import StartScene, task_named
 
@@ -132,13 +132,12 @@ class Tabletop:
     def arm_state(self) -> ArmState:
         """Return joints, fingers and TCP pose."""
         data, scene = self._data, self.scene
-        matrix = data.site_xmat[scene.tcp_site].reshape(3, 3)
         return ArmState(
             positions_rad=data.qpos[scene.arm_qpos].copy(),
             velocities_rad_s=data.qvel[scene.arm_qvel].copy(),
             finger_m=float(data.qpos[scene.finger_qpos].mean()),
             finger_m_s=float(data.qvel[scene.finger_qvel].mean()),
-            pose_tcp_in_base=Pose(data.site_xpos[scene.tcp_site].copy(), Rotation.from_matrix(matrix)),
+            pose_tcp_in_base=scene.pose_tcp_in_base(data),
         )
 
     def state(self) -> TabletopState:

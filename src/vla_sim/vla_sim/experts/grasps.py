@@ -21,7 +21,7 @@ def pointing_down(position_m: FloatArray | Sequence[float], yaw_rad: float) -> P
 
 
 def yaw_of(pose: Pose) -> float:
-    """Return the yaw of a tool that points (about) straight down."""
+    """Return the yaw of a block that lies flat, or of a tool that points (about) straight down."""
     matrix = pose.rotation.as_matrix()
     return math.atan2(matrix[1, 0], matrix[0, 0])
 
@@ -34,7 +34,7 @@ def nearest_yaw(yaw_rad: float, symmetry_rad: float, current_rad: float) -> floa
 def grasp_yaw(state: TabletopState, block: str, current_rad: float) -> float:
     """Return the yaw at which the open fingers clear the other blocks, the nearest if several do."""
     pose = state.blocks[block]
-    nearest = nearest_yaw(_block_yaw(pose), math.pi / 2, current_rad)
+    nearest = nearest_yaw(yaw_of(pose), math.pi / 2, current_rad)
     candidates = [nearest, *(nearest + turn for turn in (-math.pi / 2, math.pi / 2))]
     others = [other.position_m[:2] for name, other in state.blocks.items() if name != block]
 
@@ -45,8 +45,3 @@ def grasp_yaw(state: TabletopState, block: str, current_rad: float) -> float:
         return min(gap_m, _FINGER_CLEARANCE_M)
 
     return max(candidates, key=lambda yaw: (clearance_m(yaw), -abs(yaw - current_rad)))
-
-
-def _block_yaw(pose: Pose) -> float:
-    matrix = pose.rotation.as_matrix()
-    return math.atan2(matrix[1, 0], matrix[0, 0])

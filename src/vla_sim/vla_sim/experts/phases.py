@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_core.actions.action_space import ActionSpace, action_towards
-from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m
+from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, shortened
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import Success
 
@@ -61,10 +61,6 @@ class PhasedExpert:
         self._phases = tuple(phases)
         self._is_success = is_success
         self._space = space
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a new episode; the next state counts as its start."""
         self._start: TabletopState | None = None
         self._goal: Pose | None = None
         self._attempts = 0
@@ -77,13 +73,12 @@ class PhasedExpert:
         """Whether the expert has finished, with success or without."""
         return self._done
 
-    def act(self, state: TabletopState, pose_tcp_in_base: Pose, gripper_open: float) -> FloatArray:
+    def act(self, state: TabletopState, pose_tcp_in_base: Pose) -> FloatArray:
         """Return the (7,) action for this moment: six numbers in [-1, 1], then ``gripper_open`` 0 or 1.
 
         Args:
             state: The task state, possibly some ten milliseconds old.
             pose_tcp_in_base: Measured TCP pose.
-            gripper_open: Measured opening of the gripper in [0, 1].
         """
         self._start = self._start or state
         while not self._done and self._is_over(state, pose_tcp_in_base):
@@ -124,8 +119,4 @@ class PhasedExpert:
     def _arm_action(self, phase: Phase, pose: Pose) -> FloatArray:
         assert self._goal is not None
         wanted = GAIN * action_towards(self._space, pose, self._goal)
-        return np.concatenate([_shortened(wanted[:3], phase.speed), _shortened(wanted[3:6], 1.0)])
-
-
-def _shortened(vector: FloatArray, longest: float) -> FloatArray:
-    return vector / max(1.0, float(np.linalg.norm(vector)) / longest)
+        return np.concatenate([shortened(wanted[:3], phase.speed), shortened(wanted[3:6], 1.0)])

@@ -261,6 +261,6 @@ def _across(pose: Pose) -> float:
 
 
 def _aligned(state: TabletopState, held: str, reference: str, pose: Pose) -> float:
-    turns = [yaw_of(Pose(np.zeros(3), state.blocks[name].rotation)) for name in (held, reference)]
+    turns = [yaw_of(state.blocks[name]) for name in (held, reference)]
     current = yaw_of(pose)
     return nearest_yaw(current + turns[1] - turns[0], math.pi / 2, current)

@@ -7,14 +7,14 @@ from importlib import resources
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from vla_core.geometry import FloatArray
+from vla_core.geometry import FloatArray, Pose
 
 ARM_JOINTS = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "joint7")
 FINGER_JOINTS = ("finger_joint", "finger_joint_mirror")
 BLOCKS = ("red_block", "blue_block", "pink_block")
 BLOCK_SIZE_M = 0.044
-CAMERAS = ("static", "wrist")
 MAX_JOINT_SPEED_RAD_S = np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
 HOME_RAD = np.array([0.0, -0.12, 0.0, -2.42, 0.0, 2.30, 0.7854])
 
@@ -48,6 +48,11 @@ class Scene:
     fixture_qpos: dict[str, int]
     arm_lower_rad: FloatArray
     arm_upper_rad: FloatArray
+
+    def pose_tcp_in_base(self, data: mujoco.MjData) -> Pose:
+        """Return the pose of the TCP, as of the last kinematics of ``data``."""
+        rotation = Rotation.from_matrix(data.site_xmat[self.tcp_site].reshape(3, 3))
+        return Pose(data.site_xpos[self.tcp_site].copy(), rotation)
 
 
 def load_scene() -> Scene:
