@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ def spec_path() -> Path:
 @pytest.fixture(scope="session")
 def spec() -> RobotSpec:
     return RobotSpec.load(SPEC_PATH)
+
+
+@pytest.fixture(scope="session")
+def ros_domain_id() -> int:
+    """A domain of its own for each run, and other than the one of the policy node's tests."""
+    return 60 + os.getpid() % 40
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from vla_core.robot_spec import RobotSpec
 from vla_sim.camera_model import PinholeCamera
 from vla_sim.cameras import Cameras, camera_intrinsics, spec_sizes_px
-from vla_sim.rendering_backend import RenderingError, select_rendering_backend
+from vla_sim.rendering_backend import ALLOWED, RenderingError, chosen_backend, select_rendering_backend
 from vla_sim.tabletop import Tabletop
 
 BLOCK_RGB = {"red_block": (0.85, 0.08, 0.08), "blue_block": (0.08, 0.22, 0.9), "pink_block": (0.98, 0.5, 0.78)}
@@ -81,6 +81,15 @@ def test_the_light_shows(spec: RobotSpec, tabletop: Tabletop) -> None:
 def test_a_backend_that_is_set_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     assert select_rendering_backend() == "osmesa"
+
+
+def test_a_backend_that_does_not_exist_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "foo")
+    with pytest.raises(RenderingError, match=r"MUJOCO_GL is 'foo'; it can be egl, osmesa, glfw\. Unset it"):
+        chosen_backend()
+    for name in ALLOWED:
+        monkeypatch.setenv("MUJOCO_GL", name)
+        assert chosen_backend() == name
 
 
 def test_without_a_backend_the_error_holds_the_apt_command(monkeypatch: pytest.MonkeyPatch) -> None:

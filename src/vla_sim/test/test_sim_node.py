@@ -2,6 +2,8 @@
 """The node as its users see it: over real topics, services and parameters."""
 
 import os
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -10,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from vla_core.actions.action_space import ActionSpace
+from vla_core.codecs.pose_stamped import decode_pose, encode_pose
+from vla_core.codecs.stamp import stamp_ns_of
 from vla_core.controller import ActionController
-from vla_core.geometry import Pose
 from vla_core.robot_spec import RobotSpec
 from vla_sim.experts.scripts import make_expert
 from vla_sim.task_state import TabletopState
@@ -33,7 +37,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from vla_sim.sim_node import SimNode
+from vla_sim.sim_robot import SimRobot
 
 pytestmark = pytest.mark.ros
 JOINTS = [f"joint{i}" for i in range(1, 8)]
@@ -50,12 +54,12 @@ STREAMS: dict[str, type] = {
 class Robot:
     """The node under test beside a node that listens and commands."""
 
-    def __init__(self, spec_path: Path) -> None:
+    def __init__(self, spec_path: Path, domain_id: int) -> None:
         self.context = rclpy.Context()
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        rclpy.init(context=self.context, domain_id=60 + os.getpid() % 40)
+        rclpy.init(context=self.context, domain_id=domain_id)
         parameters = [Parameter("robot_spec", value=str(spec_path))]
-        self.sim = SimNode(context=self.context, parameter_overrides=parameters)
+        self.sim = SimRobot(context=self.context, parameter_overrides=parameters)
         self.user = Node("user", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         for node in (self.sim, self.user):
@@ -118,8 +122,8 @@ class Robot:
 
 
 @pytest.fixture(scope="module")
-def running(spec_path: Path) -> Iterator[Robot]:
-    robot = Robot(spec_path)
+def running(spec_path: Path, ros_domain_id: int) -> Iterator[Robot]:
+    robot = Robot(spec_path, ros_domain_id)
     robot.spin(2.0)
     yield robot
     robot.close()
@@ -134,7 +138,31 @@ def robot(running: Robot) -> Robot:
 
 
 def stamp_s(message: Any) -> float:
-    return float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
+    return stamp_ns_of(message) * 1e-9
+
+
+@pytest.mark.parametrize(
+    ("environment", "values", "sentence"),
+    [
+        ({"MUJOCO_GL": "foo"}, {}, "MUJOCO_GL is 'foo'; it can be egl, osmesa, glfw"),
+        ({}, {"tcp_pose": {"rate_hz": 1000}}, "tcp_pose: rate_hz 1000 is above the 100 Hz"),
+    ],
+)
+def test_what_a_user_can_fix_ends_the_process_with_a_sentence(
+    tmp_path: Path, spec_path: Path, environment: dict[str, str], values: dict[str, dict[str, Any]], sentence: str
+) -> None:
+    spec = yaml.safe_load(spec_path.read_text())
+    for section, changes in values.items():
+        spec[section] |= changes
+    changed = tmp_path / "robot.yaml"
+    changed.write_text(yaml.safe_dump(spec))
+    command = [sys.executable, "-m", "vla_sim.sim_node", "--ros-args", "-p", f"robot_spec:={changed}"]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=60.0, check=False
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_every_stream_keeps_its_rate_and_is_stamped_at_capture(robot: Robot, spec: RobotSpec) -> None:
@@ -273,7 +301,7 @@ def test_pictures_repeat_only_while_frozen(robot: Robot) -> None:
 
 @pytest.mark.parametrize(
     ("stream", "topic"),
-    [("wrist", "wrist_camera/image_raw"), ("tcp_pose", "tcp_pose"), ("joint_states", "joint_states")],
+    [("wrist", "wrist_camera/image_raw"), ("tcp_pose", "tcp_pose"), ("joints", "joint_states")],
 )
 def test_dropped_and_delayed_streams(robot: Robot, stream: str, topic: str) -> None:
     robot.set(**{f"fault_{stream}": "drop"})
@@ -310,9 +338,8 @@ def test_the_expert_opens_the_drawer_over_topics(robot: Robot, spec: RobotSpec) 
         robot.spin(0.02)
         if not robot.heard["tcp_pose"] or not robot.heard["task_state"]:
             continue
-        message, now_ns = robot.heard["tcp_pose"][-1][1].pose, robot.user.get_clock().now().nanoseconds
-        at, turn = message.position, message.orientation
-        measured = Pose.from_quat([at.x, at.y, at.z], [turn.x, turn.y, turn.z, turn.w])
+        now_ns = robot.user.get_clock().now().nanoseconds
+        measured = decode_pose(robot.heard["tcp_pose"][-1][1], spec.base_frame)
         scalars = robot.heard["task_state"][-1][1]
         state = TabletopState.from_scalars(scalars.name, scalars.position)
         if start is None:
@@ -324,9 +351,7 @@ def test_the_expert_opens_the_drawer_over_topics(robot: Robot, spec: RobotSpec) 
         command = controller.command(now_ns)
         target = PoseStamped()
         target.header.frame_id = spec.base_frame
-        at, turn = target.pose.position, target.pose.orientation
-        at.x, at.y, at.z = command.pose_tcp_in_base.position_m.tolist()
-        turn.x, turn.y, turn.z, turn.w = command.pose_tcp_in_base.quat_xyzw.tolist()
+        encode_pose(command.pose_tcp_in_base, target.pose)
         robot.send("arm_controller/target_pose", target)
         robot.send("gripper_controller/commands", Float64MultiArray(data=[0.04 * (command.gripper_open or 0.0)]))
     assert start is not None

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated 7-joint arm over a tabletop. It speaks standard ROS messages and knows no policy.
+"""A simulated 7-joint arm over a tabletop, and scripted experts for it.
 
-``scene`` (model and addresses) -> ``kinematics`` -> ``arm_drive`` -> ``tabletop`` (physics) -> ``cameras``;
-``task_state``, ``tasks`` and ``experts`` say what there is to do and how; ``episode`` runs it without ROS,
-``sim_node`` with ROS.
+``scene`` (model and addresses) -> ``kinematics`` -> ``arm_drive`` -> ``tabletop`` (physics) -> ``cameras``.
+``sim_node`` runs ``sim_robot``, the node: it speaks standard ROS messages and knows no policy, like a robot.
+``task_state`` and ``tasks`` say what there is to do. ``experts`` do it in the seven numbers of a policy's action;
+``episode`` carries these out without ROS.
 """

@@ -14,7 +14,7 @@ FAULT_KINDS = {
     "static": PICTURE_FAULTS,
     "wrist": PICTURE_FAULTS,
     "tcp_pose": STATE_FAULTS,
-    "joint_states": STATE_FAULTS,
+    "joints": STATE_FAULTS,
 }
 MAX_DELAY_MS = 5000
 

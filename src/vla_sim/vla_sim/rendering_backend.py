@@ -13,6 +13,7 @@ import sys
 from vla_core.errors import VlaError
 
 BACKENDS = ("egl", "osmesa")
+ALLOWED = (*BACKENDS, "glfw")
 PROBE_TIMEOUT_S = 60.0
 _PROBE = """
 import mujoco
@@ -27,7 +28,24 @@ print('rendered', flush=True)
 
 
 class RenderingError(VlaError):
-    """No way of rendering without a screen works on this machine."""
+    """The cameras cannot be rendered: no backend works here, or the one asked for does not exist."""
+
+
+def chosen_backend() -> str | None:
+    """Return what ``MUJOCO_GL`` says, or ``None`` if it is not set.
+
+    Ask before the first import of MuJoCo, which ends in a traceback for a value that it does not know.
+
+    Raises:
+        RenderingError: It is none of the allowed values.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if chosen and chosen not in ALLOWED:
+        raise RenderingError(
+            f"environment variable MUJOCO_GL is '{chosen}'; it can be {', '.join(ALLOWED)}. Unset it to have one "
+            "chosen that works here, or set it to one of these"
+        )
+    return chosen or None
 
 
 def select_rendering_backend() -> str:
@@ -36,9 +54,9 @@ def select_rendering_backend() -> str:
     A value of ``MUJOCO_GL`` that is already set is respected and not tried out.
 
     Raises:
-        RenderingError: No backend works; the message holds the command that installs one.
+        RenderingError: ``MUJOCO_GL`` is wrong, or no backend works; the message tells what to do.
     """
-    chosen = os.environ.get("MUJOCO_GL", "").strip()
+    chosen = chosen_backend()
     if chosen:
         return chosen
     for backend in BACKENDS:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from vla_core.errors import ConfigError
 from vla_sim.arm_goals import ArmGoal
 from vla_sim.tabletop import ArmState, Snapshot, Tabletop
 from vla_sim.task_state import TabletopState
@@ -94,10 +95,10 @@ def steps_per_sample(period_s: float, rate_hz: float, what: str) -> int:
     """Return how many steps make one sample at a rate.
 
     Raises:
-        ValueError: The rate is above that of the steps.
+        ConfigError: The rate is above that of the steps.
     """
     if rate_hz * period_s > 1.0 + 1e-9:
-        raise ValueError(
+        raise ConfigError(
             f"{what}: rate_hz {rate_hz:g} is above the {1.0 / period_s:g} Hz of the simulated robot; lower it in "
             "the robot spec"
         )
