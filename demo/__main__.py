@@ -11,6 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+from demo.processes import DemoError
+from vla_sim.rendering_backend import RenderingError, chosen_backend
+
 ROOT = Path(__file__).resolve().parents[1]
 ROBOT = ROOT / "config" / "robots" / "sim_arm.yaml"
 UNTRAINED_SENTENCE = "open the drawer"
@@ -29,26 +32,29 @@ def main() -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-    from demo.processes import DemoError
-    from demo.show import run_show
-
     began = time.monotonic()
     try:
-        is_success = run_show(
-            robot=ROBOT,
-            out=arguments.out,
-            scene=SCENE,
-            seed=arguments.seed,
-            view=arguments.view,
-            untrained=(UNTRAINED_SENTENCE, UNTRAINED_S),
-            expert_sentences=EXPERT_SENTENCES,
-            sentence_limit_s=SENTENCE_LIMIT_S,
-        )
-    except DemoError as error:
+        is_success = _run(arguments)
+    except (DemoError, RenderingError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     print(f"\ndone in {time.monotonic() - began:.0f} s")
     return 0 if is_success else 1
+
+
+def _run(arguments: argparse.Namespace) -> bool:
+    """Return whether the expert fulfilled every sentence."""
+    chosen_backend()
+    from demo.show import Show
+
+    with Show(robot=ROBOT, out=arguments.out) as show:
+        show.start_robot(scene=SCENE, seed=arguments.seed, view=arguments.view)
+        show.run_untrained(UNTRAINED_SENTENCE, UNTRAINED_S)
+        is_success = show.run_expert(EXPERT_SENTENCES, SENTENCE_LIMIT_S)
+        files = show.write_film()
+    show.print_table()
+    print("\n".join(f"wrote {path} ({path.stat().st_size // 1024} kB)" for path in files))
+    return is_success
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo itself, step by step."""
+"""The steps of the demo, and the processes that they need."""
 
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 import rclpy
 
@@ -23,34 +24,63 @@ from vla_training.init_checkpoint import init_checkpoint
 
 # The expert leaves what it has done in peace before the next sentence comes.
 SETTLE_S = 1.0
+PATIENCE_S = 60.0
+# Stands in captions and table wherever a person sees the model at work.
+UNTRAINED = "UNTRAINED"
 
 
 class Show:
-    """One demo run.
+    """One demo run, inside ``with``: its end stops every process.
 
     Args:
         robot: Path of the robot spec.
         out: Folder for film, picture, logs and the checkpoint.
-        scene: Task whose start scene is used.
-        seed: Seed of the scene.
-        view: Whether the simulator opens a window.
     """
 
-    def __init__(self, *, robot: Path, out: Path, scene: str, seed: int, view: bool) -> None:
+    def __init__(self, *, robot: Path, out: Path) -> None:
         self._robot, self._out = robot, out
         self._spec = RobotSpec.load(robot)
         self._logs = out / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
-        self._watcher = Watcher(self._spec)
         self._processes: list[Process] = []
-        self.rows: list[Row] = []
-        self._start("simulator", "vla_sim.sim_node", robot_spec=robot, task=scene, seed=seed, view=view)
+        self._rows: list[Row] = []
+
+    def __enter__(self) -> "Show":
+        self._logs.mkdir(parents=True, exist_ok=True)
+        rclpy.init()
+        self._watcher = Watcher(self._spec)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in reversed(self._processes):
+            process.stop()
+        self._watcher.close()
+        rclpy.try_shutdown()
+
+    def start_robot(self, *, scene: str, seed: int, view: bool) -> None:
+        """Start the simulated robot and wait until it can be seen.
+
+        Args:
+            scene: Task whose start scene is used.
+            seed: Seed of the scene.
+            view: Whether the simulator opens a window.
+
+        Raises:
+            DemoError: It does not come up.
+        """
+        print(f"simulated robot: {self._robot.name}, seed {seed}", flush=True)
+        self._start("simulator", "vla_sim.sim_node", robot_spec=self._robot, task=scene, seed=seed, view=view)
         self._wait(
             lambda: self._watcher.state is not None and self._watcher.pose is not None, "the simulated robot"
         )
 
     def run_untrained(self, sentence: str, duration_s: float) -> None:
-        """Let a model with random weights drive the arm inside the guard."""
+        """Let a model with random weights drive the arm inside the guard.
+
+        Raises:
+            DemoError: The model does not start, or the arm stands still.
+        """
         checkpoint = self._out / "untrained_checkpoint"
         try:
             init_checkpoint(self._spec, checkpoint, overwrite=True)
@@ -67,13 +97,17 @@ class Show:
                 moved_m = max(moved_m, distance_m(start, self._watcher.pose))
             return False
 
-        self._carry_out("UNTRAINED", sentence, duration_s, follow, lambda _: f"moved {moved_m * 100:.1f} cm")
+        self._carry_out(UNTRAINED, sentence, duration_s, follow, lambda _: f"moved {moved_m * 100:.1f} cm")
         if moved_m < 1e-3:
-            raise DemoError("the untrained model did not move the arm; the logs are in demo_out/logs")
+            raise DemoError(f"the untrained model did not move the arm; the logs are in {self._logs}")
         self._stop(node)
 
     def run_expert(self, sentences: tuple[str, ...], limit_s: float) -> bool:
-        """Let the scripted expert carry out sentences; return whether all succeeded."""
+        """Let the scripted expert carry out sentences; return whether all succeeded.
+
+        Raises:
+            DemoError: The expert does not start.
+        """
         node = self._start_policy_node("expert_policy", "demo.expert_policy_node")
         outcomes = []
         for sentence in sentences:
@@ -85,7 +119,11 @@ class Show:
         return all(outcomes)
 
     def write_film(self) -> list[Path]:
-        """Write video and contact sheet; return their paths."""
+        """Write video and contact sheet; return their paths.
+
+        Raises:
+            DemoError: There is nothing to see.
+        """
         self._watcher.caption = ""
         video, sheet = self._out / "demo.mp4", self._out / "contact_sheet.png"
         if not len(self._watcher.film):
@@ -94,17 +132,13 @@ class Show:
         self._watcher.film.write_contact_sheet(sheet)
         return [video, sheet]
 
-    @property
-    def real_time_factor(self) -> float:
-        """Median of simulated over wall time; NaN when the simulator told nothing."""
-        factors = self._watcher.real_time_factors
-        return statistics.median(factors) if factors else float("nan")
-
-    def close(self) -> None:
-        """Stop all processes."""
-        for process in reversed(self._processes):
-            process.stop()
-        self._watcher.close()
+    def print_table(self) -> None:
+        """Print what each sentence led to, and how to read it."""
+        factors = self._watcher.real_time_factors or [float("nan")]
+        print(f"\n{render(self._rows)}\n")
+        print(f"real-time factor of the simulation: {statistics.median(factors):.2f} (median)")
+        print("latency: from the stamp of a picture to the command that follows from it")
+        print(f"{UNTRAINED}: random weights, the motion means nothing")
 
     def _start(self, name: str, module: str, **parameters: object) -> Process:
         process = Process(name, module, self._logs, parameters)
@@ -145,17 +179,14 @@ class Show:
         watcher.caption = f"{policy}: {sentence}"
         commands, guarded, began = watcher.num_commands, watcher.guard_interventions, time.monotonic()
         watcher.say(sentence)
-        while not (fulfilled := is_fulfilled()) and time.monotonic() - began < limit_s:
-            for process in self._processes:
-                process.check()
-            time.sleep(0.05)
+        fulfilled = self._comes_true(is_fulfilled, limit_s)
         duration_s = time.monotonic() - began
         num_commands = watcher.num_commands - commands
         time.sleep(SETTLE_S)
         status = watcher.status
         assert status is not None
         watcher.say("")
-        self.rows.append(
+        self._rows.append(
             Row(
                 policy=policy,
                 sentence=sentence,
@@ -170,56 +201,25 @@ class Show:
                 guard_interventions=watcher.guard_interventions - guarded,
             )
         )
-        return bool(fulfilled)
+        return fulfilled
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        self._watcher.wait_for(condition, what, self._processes)
+        if not self._comes_true(condition, PATIENCE_S):
+            raise DemoError(f"waited {PATIENCE_S:.0f} s for {what} in vain; the logs are in {self._logs}")
+
+    def _comes_true(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        """Return whether a condition comes true in time.
+
+        Raises:
+            DemoError: A process ends before that.
+        """
+        deadline_s = time.monotonic() + limit_s
+        while not (is_true := condition()) and time.monotonic() < deadline_s:
+            for process in self._processes:
+                process.check()
+            time.sleep(0.02)
+        return is_true
 
 
 def _in_words(is_success: bool) -> str:
     return "success" if is_success else "FAILED"
-
-
-def run_show(
-    *,
-    robot: Path,
-    out: Path,
-    scene: str,
-    seed: int,
-    view: bool,
-    untrained: tuple[str, float],
-    expert_sentences: tuple[str, ...],
-    sentence_limit_s: float,
-) -> bool:
-    """Run the whole demo and print its table; return whether the expert fulfilled every sentence.
-
-    Args:
-        robot: Path of the robot spec.
-        out: Folder for film, picture, logs and the checkpoint.
-        scene: Task whose start scene is used.
-        seed: Seed of the scene.
-        view: Whether the simulator opens a window.
-        untrained: Sentence for the untrained model, and for how many seconds it is followed.
-        expert_sentences: Sentences for the scripted expert.
-        sentence_limit_s: Time for each of them.
-
-    Raises:
-        DemoError: Something on the way is missing.
-    """
-    rclpy.init()
-    show = None
-    try:
-        print(f"simulated robot: {robot.name}, seed {seed}", flush=True)
-        show = Show(robot=robot, out=out, scene=scene, seed=seed, view=view)
-        show.run_untrained(*untrained)
-        is_success = show.run_expert(expert_sentences, sentence_limit_s)
-        files = show.write_film()
-    finally:
-        if show is not None:
-            show.close()
-        rclpy.try_shutdown()
-    print(f"\n{render(show.rows)}\n\nreal-time factor of the simulation: {show.real_time_factor:.2f} (median)")
-    print("latency: from the stamp of a picture to the command that follows from it")
-    print("UNTRAINED: random weights, the motion means nothing")
-    print("\n".join(f"wrote {path} ({path.stat().st_size // 1024} kB)" for path in files))
-    return is_success

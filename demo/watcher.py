@@ -2,7 +2,6 @@
 """Listens to the running loop: status, guard, commands, task state, and pictures for the film."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,6 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 
 from demo.film import Film
-from demo.processes import DemoError, Process
 from vla_core.codecs.image import decode_image
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.geometry import Pose
@@ -31,7 +29,7 @@ class Watcher(Node):
 
     Attributes:
         film: Grows while the node spins.
-        caption: What the film says below the pictures.
+        caption: What the film says above the pictures.
         num_commands: Arm commands seen so far.
         status: Newest status of the policy node.
         pose: Newest TCP pose.
@@ -79,22 +77,6 @@ class Watcher(Node):
     def forget_policy_node(self) -> None:
         """Forget what a policy node that has ended said."""
         self.status, self._guard = None, {}
-
-    def wait_for(
-        self, condition: Callable[[], bool], what: str, processes: list[Process], timeout_s: float = 60.0
-    ) -> None:
-        """Wait until ``condition`` holds.
-
-        Raises:
-            DemoError: A process has ended, or the time is over.
-        """
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            for process in processes:
-                process.check()
-            if time.monotonic() > deadline:
-                raise DemoError(f"waited {timeout_s:.0f} s for {what} in vain; the logs are in demo_out/logs")
-            time.sleep(0.02)
 
     def close(self) -> None:
         """Stop listening."""
