@@ -29,6 +29,7 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from machine import machine
+from own_domain import use_own_domain
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -59,9 +60,7 @@ TCP_QUAT_XYZW = (1.0, 0.0, 0.0, 0.0)
 
 def main() -> None:
     print(f"{machine()}; two {WIDTH_PX}x{HEIGHT_PX} rgb8 cameras at 30 Hz")
-    # A domain of its own: nothing that runs on this machine shall hear the commands.
-    os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(FAST_DDS_PROFILES))
     rclpy.init()
     with tempfile.TemporaryDirectory() as folder:

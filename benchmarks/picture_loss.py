@@ -16,6 +16,7 @@ import numpy as np
 import rclpy
 from machine import machine
 from node_overhead import FAST_DDS_PROFILES, HEIGHT_PX, WIDTH_PX, process, publish_streams, write_spec
+from own_domain import use_own_domain
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -30,8 +31,7 @@ DISCOVERY_S = 5.0
 
 def main() -> None:
     print(f"{machine()}; two {WIDTH_PX}x{HEIGHT_PX} rgb8 cameras at 30 Hz")
-    os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     os.environ.pop(PROFILES_VARIABLE, None)
     rclpy.init()
     with tempfile.TemporaryDirectory() as folder:

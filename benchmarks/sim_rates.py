@@ -6,7 +6,6 @@ Usage: python benchmarks/sim_rates.py
 The robot runs in a process of its own; age is from the stamp to the arrival here.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from machine import machine
+from own_domain import use_own_domain
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
@@ -34,8 +34,7 @@ PATIENCE_S = 60.0
 
 def main() -> None:
     print(machine())
-    os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     robot = subprocess.Popen(
         [
             sys.executable,
