@@ -2,6 +2,7 @@
 """Imports run one way (docs/architecture.md); ruff says so in the editor, this test says so for good."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).resolve().parents[1] / "src"
+ROOT = Path(__file__).resolve().parents[1]
+SRC = ROOT / "src"
 ROS = {
     *("rclpy", "rcl_interfaces", "builtin_interfaces", "lifecycle_msgs", "action_msgs", "std_msgs", "std_srvs"),
     *("sensor_msgs", "geometry_msgs", "trajectory_msgs", "diagnostic_msgs", "control_msgs", "visualization_msgs"),
@@ -24,7 +26,7 @@ ALLOWED = {
 }
 # Layers of vla_core, lowest first: a file imports from its own layer and from those before it.
 LAYERS = [
-    ("words", ["errors", "config", "geometry", "types", "latency", "instruction"]),
+    ("words", ["errors", "config", "geometry", "types", "latency", "instruction", "units"]),
     ("numbers", ["actions", "images"]),
     (
         "robot",
@@ -66,6 +68,13 @@ def layer_of(module: str) -> int:
         if module in names:
             return index
     raise AssertionError(f"vla_core.{module} is in no layer: add it to LAYERS and to docs/architecture.md")
+
+
+def test_architecture_has_the_layers_in_its_table() -> None:
+    _, _, table = (ROOT / "docs" / "architecture.md").read_text().partition("| layer | files |\n")
+    rows = [row.split("|")[1:3] for row in table.split("\n\n")[0].splitlines()[1:]]
+    found = [(layer.strip(), set(re.findall(r"`(\w+)/?`", files))) for layer, files in rows]
+    assert found == [(layer, set(names)) for layer, names in LAYERS]
 
 
 def test_vla_core_layers_point_downwards() -> None:
