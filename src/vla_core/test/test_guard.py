@@ -75,8 +75,8 @@ def test_what_is_allowed_passes_untouched_and_uncounted() -> None:
         (GuardStage.STEP, lambda guard: guard.admit(MIDDLE, moved(0.0, 1.0))),
         (GuardStage.SPEED, lambda guard: guard.limit(MIDDLE, moved(0.1), 0.02)),
         (GuardStage.WORKSPACE, lambda guard: guard.limit(moved(HIGH[0] - MIDDLE.position_m[0]), moved(5.0), 0.02)),
-        (GuardStage.AGE, lambda guard: guard.refuse_observation()),
-        (GuardStage.FINITE, lambda guard: guard.refuse_action()),
+        (GuardStage.AGE, lambda guard: guard.count_refused_observation()),
+        (GuardStage.FINITE, lambda guard: guard.are_finite(np.array([0.0, np.nan]))),
     ],
 )
 def test_each_stage_counts_what_it_did(stage: GuardStage, act: object) -> None:

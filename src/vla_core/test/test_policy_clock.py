@@ -12,11 +12,15 @@ MS = 1_000_000
 def simulate(camera_ms: float, duration_ms: int, phase_ms: float = 7.0, until_ms: float = 1e9) -> list[int]:
     """Return tick times for a 10 Hz policy, a 50 Hz timer and a camera that may fall silent."""
     clock = PolicyClock(period_s=0.1, camera_period_s=camera_ms * 1e-3)
+    clock.restart(0)
     pictures = {round((phase_ms + k * camera_ms) * MS) for k in range(int(duration_ms / camera_ms))}
     events = sorted([(t * MS, False) for t in range(0, duration_ms, 20)] + [(t, True) for t in pictures])
-    return [
-        t for t, is_picture in events if not (is_picture and t > until_ms * MS) and clock.is_due(t, is_picture)
-    ]
+    ticks = []
+    for t, is_picture in events:
+        if not (is_picture and t > until_ms * MS) and clock.is_due(t, is_picture):
+            clock.begin_tick(t)
+            ticks.append(t)
+    return ticks
 
 
 @pytest.mark.parametrize("camera_ms", [1000 / 60, 1000 / 30, 1000 / 24, 50.0])
@@ -43,6 +47,7 @@ def test_missed_ticks_are_skipped_and_never_caught_up(gaps_ms: list[int]) -> Non
     for gap_ms in gaps_ms:
         now += gap_ms * MS
         if clock.is_due(now, picture_arrived=False):
+            clock.begin_tick(now)
             ticks.append(now)
     # A tick may come up to one camera period after its place on the grid, the next one in its place.
     assert all(spacing >= (100 - 34) * MS for spacing in np.diff(ticks))
@@ -59,3 +64,20 @@ def test_a_spacing_that_is_not_the_trained_one_is_a_warning(spacing_ms: int, war
     if warns:
         assert f"{spacing_ms} ms" in str(clock.warning)
         assert "100 ms" in str(clock.warning)
+
+
+def test_asking_twice_gives_the_same_answer() -> None:
+    clock = PolicyClock(0.1, 1 / 30)
+    clock.restart(0)
+    assert clock.is_due(0, picture_arrived=True)
+    assert clock.is_due(0, picture_arrived=True)
+    clock.begin_tick(0)
+    assert not clock.is_due(0, picture_arrived=True)
+
+
+@pytest.mark.parametrize(("gap_ms", "breaks"), [(100, False), (200, False), (300, True)])
+def test_a_gap_of_several_ticks_breaks_the_history(gap_ms: int, breaks: bool) -> None:
+    clock = PolicyClock(0.1, 1 / 30)
+    clock.restart(0)
+    assert not clock.begin_tick(0)
+    assert clock.begin_tick(gap_ms * MS) == breaks

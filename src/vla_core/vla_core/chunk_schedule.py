@@ -5,12 +5,14 @@ Both schedules share one contract: ``push`` takes a new chunk, ``due`` returns a
 time has come, and ``None`` otherwise; ``clear`` drops everything. Times are nanoseconds of one clock.
 """
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_core.types import ActionChunk
+from vla_core.units import NS_PER_S
 
 Action = NDArray[np.float32]
 ScheduleName = Literal["first_action", "receding_horizon"]
@@ -75,7 +77,7 @@ class RecedingHorizon:
     def due(self, now_ns: int) -> Action | None:
         """Return the action whose slot has begun; slots that were missed are skipped, not caught up."""
         if self._current is not None:
-            slot = (now_ns - self._begin_ns) // round(self._current.period_s * 1e9)
+            slot = (now_ns - self._begin_ns) // round(self._current.period_s * NS_PER_S)
             if slot < min(self._num_executed, len(self._current.actions)):
                 return self._take(self._current, slot)
         if self._newest is None:
@@ -98,4 +100,8 @@ class RecedingHorizon:
 
 def make_schedule(name: ScheduleName, num_executed: int) -> ChunkSchedule:
     """Return the schedule called ``name``; ``num_executed`` matters to ``receding_horizon`` alone."""
-    return FirstAction() if name == "first_action" else RecedingHorizon(num_executed)
+    schedules: dict[ScheduleName, Callable[[], ChunkSchedule]] = {
+        "first_action": FirstAction,
+        "receding_horizon": lambda: RecedingHorizon(num_executed),
+    }
+    return schedules[name]()

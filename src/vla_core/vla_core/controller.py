@@ -2,8 +2,8 @@
 """Policy actions to guarded commands: the one path that live control, the scripted expert and replay share.
 
 ``begin`` takes a new policy action at the policy's rate and sets a goal; ``command`` is called at the command rate
-and gives the pose to send now, on the straight way to that goal, through the guard. When no new action comes, the
-commands stay at the goal: the arm stands still.
+and gives the pose to send now, on the straight way to that goal, through the guard. The goal is reached one command
+after the period of the action, if no new action comes by then; the commands stay there, and the arm stands still.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from vla_core.geometry import Pose, angle_rad, distance_m, step_towards
 from vla_core.guard import Guard
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Command
+from vla_core.units import NS_PER_S
 
 
 class ActionController:
@@ -31,8 +32,9 @@ class ActionController:
     def __init__(self, spec: RobotSpec, space: ActionSpace, period_s: float) -> None:
         self._command_spec = spec.command
         self._space = space
-        self._period_ns = period_s * 1e9
-        self._command_period_ns = round(1e9 / spec.command.rate_hz)
+        self._command_period_ns = round(NS_PER_S / spec.command.rate_hz)
+        # One command longer than the period: an action that comes a little late finds the arm still on its way.
+        self._duration_ns = period_s * NS_PER_S + self._command_period_ns
         self._max_dt_s = 2.0 / spec.command.rate_hz
         self.guard = Guard(spec.limits)
         self._gripper_margin = spec.gripper.hysteresis / 2.0
@@ -72,8 +74,7 @@ class ActionController:
         """
         action = np.asarray(action, dtype=np.float64)
         sent = self._last_sent()
-        if not np.isfinite(action).all():
-            self.guard.refuse_action()
+        if not self.guard.are_finite(action):
             self.hold(now_ns)
             return False
         reference = self._reference(measured)
@@ -90,10 +91,10 @@ class ActionController:
     def command(self, now_ns: int) -> Command:
         """Return the guarded command to send at ``now_ns``."""
         sent = self._last_sent()
-        fraction = min(max((now_ns - self._begin_ns) / self._period_ns, 0.0), 1.0)
+        fraction = min(max((now_ns - self._begin_ns) / self._duration_ns, 0.0), 1.0)
         target = step_towards(self._start, self._goal, fraction)
         # A command that comes late does not earn the distance of the time that was lost.
-        dt_s = min(max((now_ns - self._sent_ns) * 1e-9, 0.0), self._max_dt_s)
+        dt_s = min(max((now_ns - self._sent_ns) / NS_PER_S, 0.0), self._max_dt_s)
         pose = self.guard.limit(sent.pose_tcp_in_base, target, dt_s)
         self._sent, self._sent_ns = Command(pose, self._gripper_open), now_ns
         return self._sent
@@ -116,6 +117,5 @@ class ActionController:
             self._gripper_open = 0.0
 
     def _last_sent(self) -> Command:
-        if self._sent is None:
-            raise RuntimeError("the controller has no pose yet: call anchor with the measured pose first")
+        assert self._sent is not None, "the controller has no pose yet: call anchor with the measured pose first"
         return self._sent

@@ -18,8 +18,10 @@ This is software on a general-purpose computer: it is not a certified safety fun
 
 from collections import Counter
 from enum import Enum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_core.geometry import Pose, angle_rad, distance_m, step_towards
 from vla_core.robot_spec import LimitsSpec
@@ -75,13 +77,15 @@ class Guard:
         target = self._clamp(GuardStage.SPEED, previous, target, reach_m, reach_rad)
         return self._keep_in_workspace(previous, target)
 
-    def refuse_observation(self) -> None:
-        """Count one tick at which the ages of the streams forbade an action."""
-        self.interventions[GuardStage.AGE] += 1
+    def are_finite(self, actions: NDArray[Any]) -> bool:
+        """Return whether all numbers of actions of any shape are finite; stage 1 for what the policy says."""
+        is_finite = bool(np.isfinite(actions).all())
+        self.interventions[GuardStage.FINITE] += not is_finite
+        return is_finite
 
-    def refuse_action(self) -> None:
-        """Count one action that held a NaN or an infinity."""
-        self.interventions[GuardStage.FINITE] += 1
+    def count_refused_observation(self) -> None:
+        """Count that missing, old or frozen streams have begun to forbid actions (stage 2)."""
+        self.interventions[GuardStage.AGE] += 1
 
     def _clamp(self, stage: GuardStage, start: Pose, end: Pose, reach_m: float, reach_rad: float) -> Pose:
         """Shorten the way from ``start`` to ``end`` until translation and rotation are both within reach."""

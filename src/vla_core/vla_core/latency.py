@@ -6,7 +6,7 @@ from enum import Enum
 
 import numpy as np
 
-_HISTORY = 500
+_NUM_KEPT = 500
 
 
 class Stage(Enum):
@@ -25,7 +25,7 @@ class LatencyMeter:
     """Percentiles of each stage over the last actions, milliseconds."""
 
     def __init__(self) -> None:
-        self._samples_ms: dict[Stage, deque[float]] = {stage: deque(maxlen=_HISTORY) for stage in Stage}
+        self._samples_ms: dict[Stage, deque[float]] = {stage: deque(maxlen=_NUM_KEPT) for stage in Stage}
 
     def add(
         self, *, picture_ms: float, observe_ms: float, queue_ms: float, model_ms: float, command_ms: float

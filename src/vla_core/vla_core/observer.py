@@ -6,11 +6,11 @@ this file, so both give the same observations to the bit.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from vla_core.actions.gripper import open_from_joint
 from vla_core.codecs import IMAGE_DECODERS
-from vla_core.codecs.image import RgbImage, same_picture
+from vla_core.codecs.image import same_picture
 from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.codecs.stamp import stamp_ns_of
@@ -18,12 +18,14 @@ from vla_core.errors import CodecError, ObservationRefusedError, RefusalKind
 from vla_core.geometry import Pose
 from vla_core.robot_spec import CameraSpec, RobotSpec
 from vla_core.timeline import Sample, StreamBuffer
-from vla_core.types import Observation
+from vla_core.types import Observation, RgbImage
+from vla_core.units import NS_PER_MS
+
+T = TypeVar("T")
 
 TCP_POSE = "tcp_pose"
 JOINTS = "joints"
 _CAPACITY = 32
-_NS_PER_MS = 1e6
 
 
 def stream_topics(spec: RobotSpec) -> dict[str, str]:
@@ -60,16 +62,11 @@ class Observer:
         """Store a message under its header stamp; return whether it is the newest of its stream."""
         return self._buffers[stream].push(stamp_ns_of(message), message)
 
-    def newest_stamp_ns(self, stream: str) -> int | None:
-        """Return the stamp of the newest message of a stream, ``None`` before the first."""
-        newest = self._buffers[stream].newest
-        return None if newest is None else newest.stamp_ns
-
     def ages_ms(self, now_ns: int) -> Mapping[str, float]:
         """Return the age of each stream at ``now_ns``, milliseconds; infinite before the first message."""
         samples = {name: buffer.hold(now_ns) for name, buffer in self._buffers.items()}
         return {
-            name: (now_ns - sample.stamp_ns) / _NS_PER_MS if sample else float("inf")
+            name: (now_ns - sample.stamp_ns) / NS_PER_MS if sample else float("inf")
             for name, sample in samples.items()
         }
 
@@ -91,7 +88,7 @@ class Observer:
         samples = {stream: self._fresh_sample(stream, now_ns) for stream in self._buffers}
         spec = self._spec
         images = {
-            name: _decode(name, camera_decoder(camera), samples[name].value)
+            name: _decode(name, _camera_decoder(camera), samples[name].value)
             for name, camera in spec.cameras.items()
         }
         names = (*spec.joints.names, spec.gripper.joint)
@@ -116,20 +113,19 @@ class Observer:
         return self._decode_pose(self._fresh_sample(TCP_POSE, now_ns))
 
     def _decode_pose(self, sample: Sample[Any]) -> Pose:
-        pose: Pose = _decode(TCP_POSE, lambda m: decode_pose(m, self._spec.base_frame), sample.value)
-        return pose
+        return _decode(TCP_POSE, lambda m: decode_pose(m, self._spec.base_frame), sample.value)
 
     def _fresh_sample(self, stream: str, now_ns: int) -> Sample[Any]:
         sample = self._buffers[stream].hold(now_ns)
         if sample is None:
             raise self._nothing_yet(stream, now_ns)
-        limit_ms, age_ms = self._max_age_ms[stream], (now_ns - sample.stamp_ns) / _NS_PER_MS
+        limit_ms, age_ms = self._max_age_ms[stream], (now_ns - sample.stamp_ns) / NS_PER_MS
         if age_ms > limit_ms:
             sentence = f"stream '{stream}' is {age_ms:.0f} ms old, the limit is {limit_ms:.0f} ms"
             raise ObservationRefusedError(stream, RefusalKind.STALE, sentence)
         camera = self._spec.cameras.get(stream)
         if camera is not None and camera.frozen_after_ms is not None:
-            still_ms = (sample.stamp_ns - sample.unchanged_since_ns) / _NS_PER_MS
+            still_ms = (sample.stamp_ns - sample.unchanged_since_ns) / NS_PER_MS
             if still_ms >= camera.frozen_after_ms:
                 sentence = (
                     f"camera '{stream}' has sent the same picture for {still_ms:.0f} ms, the limit is "
@@ -143,12 +139,12 @@ class Observer:
         if newest is None:
             sentence = f"stream '{stream}' has sent nothing yet"
             return ObservationRefusedError(stream, RefusalKind.MISSING, sentence)
-        ahead_ms = (newest.stamp_ns - now_ns) / _NS_PER_MS
+        ahead_ms = (newest.stamp_ns - now_ns) / NS_PER_MS
         sentence = f"stream '{stream}' is stamped {ahead_ms:.0f} ms in the future; synchronise the clocks"
         return ObservationRefusedError(stream, RefusalKind.INVALID, sentence)
 
 
-def camera_decoder(camera: CameraSpec) -> Callable[[Any], RgbImage]:
+def _camera_decoder(camera: CameraSpec) -> Callable[[Any], RgbImage]:
     """Return the decoder of a camera: it also refuses pictures of another size than the robot spec's."""
 
     def decode(message: Any) -> RgbImage:
@@ -164,7 +160,7 @@ def camera_decoder(camera: CameraSpec) -> Callable[[Any], RgbImage]:
     return decode
 
 
-def _decode(stream: str, decoder: Callable[[Any], Any], message: Any) -> Any:
+def _decode(stream: str, decoder: Callable[[Any], T], message: Any) -> T:
     try:
         return decoder(message)
     except CodecError as error:

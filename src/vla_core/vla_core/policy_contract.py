@@ -68,7 +68,11 @@ class Policy(Protocol):
         """Forget all history, as at the start of an episode."""
 
     def infer(self, observation: Observation, instruction: str) -> ActionChunk:
-        """Advance by one tick of ``contract.period_s`` and return the chunk for this observation."""
+        """Advance by one tick of ``contract.period_s`` and return the chunk for this observation.
+
+        Raises:
+            InstructionError: The sentence cannot be used; the history is as it was.
+        """
 
 
 def _require_rate(found_hz: float, needed_hz: float, what: str, robot: str) -> None:

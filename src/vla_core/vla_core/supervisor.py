@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the arm may move, and if not, why: one decision, in a fixed order of importance.
 
-The supervisor only remembers; the node tells it what happens. Anything but ``RUNNING`` means a still arm.
+The supervisor only remembers; the node tells it what happens. Anything but ``RUNNING`` means a still arm. It
+outlives configuring and cleaning up, and with it the latched emergency stop.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 from vla_core.errors import ObservationRefusedError, RefusalKind
+from vla_core.units import NS_PER_S
 
 
 class State(IntEnum):
@@ -60,6 +62,13 @@ class Verdict:
         """Whether a policy action may be executed."""
         return self.state is State.RUNNING
 
+    @property
+    def wants_observations(self) -> bool:
+        """Whether the policy is to be stepped: while it runs, and while it holds, so that it can go on."""
+        return self.state in (State.RUNNING, State.HOLDING)
+
+
+_Cause = tuple[Reason, str]
 
 _REFUSAL_REASONS = {
     RefusalKind.MISSING: Reason.STREAM_MISSING,
@@ -73,36 +82,59 @@ class Supervisor:
     """Remembers everything that can keep the arm still.
 
     Attributes:
-        is_active: Whether the node is in its active lifecycle state.
         instruction: The sentence in force; ``None`` before the first one, empty after a stop.
+        action_timeout_s: Without a new action for longer the arm holds, seconds.
     """
 
     def __init__(self) -> None:
-        self.is_active = False
         self.instruction: str | None = None
-        self._estopped = False
-        self._armed = False
-        self._failure: tuple[Reason, str] | None = None
+        self.action_timeout_s = float("inf")
+        self._is_active = False
+        self._is_armed = False
+        self._is_estop_pressed = False
+        self._is_estopped = False
+        self._failure: _Cause | None = None
         self._instruction_refusal: str | None = None
-        self._observation: tuple[Reason, str] | None = None
-        self._action: tuple[Reason, str] | None = None
+        self._observation: _Cause | None = None
+        self._action: _Cause | None = None
+        self._progress_ns: int | None = None
 
-    def arm(self) -> str | None:
-        """Allow motion again; return a sentence when that is not possible now."""
-        if not self.is_active:
-            return "the node is not active; activate it first"
-        if self._failure is not None and self._failure[0] is Reason.INFERENCE_DEAD:
-            return f"{self._failure[1]}. Deactivate, clean up and configure the node again"
-        self._armed, self._estopped, self._failure = True, False, None
-        return None
+    def begin(self) -> None:
+        """Forget all but the emergency stop, for a policy that has just been loaded."""
+        self._is_active = self._is_armed = False
+        self.instruction = self._instruction_refusal = None
+        self._failure = self._observation = self._action = None
+        self._progress_ns = None
+
+    def activate(self) -> None:
+        """Allow motion, unless the emergency stop is latched."""
+        self._is_active, self._is_armed = True, not self._is_estopped
+
+    def deactivate(self) -> None:
+        """Forbid motion and forget the sentence."""
+        self._is_active = self._is_armed = False
+        self.instruction = None
+
+    def press_estop(self, pressed: bool) -> None:
+        """Latch the emergency stop when the button is pressed; releasing it does not end the stop."""
+        self._is_estop_pressed = pressed
+        if pressed:
+            self._is_armed, self._is_estopped = False, True
 
     def disarm(self) -> None:
         """Forbid motion until ``arm``."""
-        self._armed = False
+        self._is_armed = False
 
-    def estop(self) -> None:
-        """Latch the emergency stop; only ``arm`` releases it."""
-        self._armed, self._estopped = False, True
+    def arm(self) -> str | None:
+        """Allow motion again; return a sentence when that is not possible now."""
+        if not self._is_active:
+            return "the node is not active; activate it first"
+        if self._is_estop_pressed:
+            return "the emergency stop is still pressed; release it first (false on vla/estop)"
+        if self._failure is not None and self._failure[0] is Reason.INFERENCE_DEAD:
+            return f"{self._failure[1]}. Deactivate, clean up and configure the node again"
+        self._is_armed, self._is_estopped, self._failure = True, False, None
+        return None
 
     def accept_instruction(self, sentence: str) -> bool:
         """Take a clean sentence (empty: stop); return whether it differs from the one in force."""
@@ -119,37 +151,45 @@ class Supervisor:
         """Remember that the model or the node failed; ``arm`` forgets it."""
         self._failure = (reason, detail)
 
-    def note_observation(self, refusal: ObservationRefusedError | None) -> None:
-        """Remember the refusal of the newest observation, or that it was fine."""
+    def note_observation(self, refusal: ObservationRefusedError | None) -> bool:
+        """Remember why there is no observation now (``None``: there is); return whether that is news."""
+        was_fine = self._observation is None
         self._observation = None if refusal is None else (_REFUSAL_REASONS[refusal.kind], str(refusal))
+        return was_fine and refusal is not None
 
-    def note_action(self, reason: Reason, detail: str = "") -> None:
-        """Remember what is wrong with the newest action; ``Reason.NONE`` when it is fine."""
-        self._action = None if reason is Reason.NONE else (reason, detail)
+    def note_action(self, problem: str | None) -> None:
+        """Remember what is wrong with the numbers of the newest action; ``None`` when nothing is."""
+        self._action = None if problem is None else (Reason.ACTION_NOT_FINITE, problem)
 
-    def verdict(self) -> Verdict:
+    def note_progress(self, now_ns: int) -> None:
+        """Remember that a usable action has come, or that waiting for one begins."""
+        self._progress_ns = now_ns
+
+    def is_too_old(self, stamp_ns: int, now_ns: int) -> bool:
+        """Return whether an action that was made from an observation of ``stamp_ns`` is too old to act on."""
+        return now_ns - stamp_ns > self.action_timeout_s * NS_PER_S
+
+    def verdict(self, now_ns: int) -> Verdict:
         """Return the decision; the most important reason wins."""
-        stopped = self._stopped()
-        if stopped is not None:
-            return Verdict(State.STOPPED if self.is_active else State.INACTIVE, *stopped)
-        idle = self._idle()
-        if idle is not None:
-            return Verdict(State.IDLE, *idle)
-        held = self._observation or self._action
-        if held is not None:
-            return Verdict(State.HOLDING, *held)
+        if not self._is_active:
+            return Verdict(State.INACTIVE, Reason.NOT_ACTIVE, "the node is not active")
+        for state, cause in (
+            (State.STOPPED, self._why_stopped()),
+            (State.IDLE, self._why_idle()),
+            (State.HOLDING, self._observation or self._action or self._why_late(now_ns)),
+        ):
+            if cause is not None:
+                return Verdict(state, *cause)
         return Verdict(State.RUNNING, Reason.NONE, "")
 
-    def _stopped(self) -> tuple[Reason, str] | None:
-        if not self.is_active:
-            return Reason.NOT_ACTIVE, "the node is not active"
-        if self._estopped:
+    def _why_stopped(self) -> _Cause | None:
+        if self._is_estopped:
             return Reason.ESTOP, "the emergency stop is latched; release the cause, then call ~/arm"
         if self._failure is not None:
             return self._failure
-        return None if self._armed else (Reason.DISARMED, "the node is disarmed; call ~/arm")
+        return None if self._is_armed else (Reason.DISARMED, "the node is disarmed; call ~/arm")
 
-    def _idle(self) -> tuple[Reason, str] | None:
+    def _why_idle(self) -> _Cause | None:
         if self._instruction_refusal is not None:
             return Reason.INSTRUCTION_REFUSED, self._instruction_refusal
         if self.instruction is None:
@@ -157,3 +197,10 @@ class Supervisor:
         if not self.instruction:
             return Reason.INSTRUCTION_EMPTY, "an empty instruction stopped the arm; publish a sentence to go on"
         return None
+
+    def _why_late(self, now_ns: int) -> _Cause | None:
+        if self._progress_ns is None or not self.is_too_old(self._progress_ns, now_ns):
+            return None
+        late_s = (now_ns - self._progress_ns) / NS_PER_S
+        sentence = f"no new action for {late_s:.1f} s, the limit is {self.action_timeout_s:g} s"
+        return Reason.ACTION_LATE, f"{sentence}; the model is slow or stuck"

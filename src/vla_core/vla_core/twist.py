@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Consecutive target poses to a velocity, for robots that are commanded by twist."""
+"""A row of target poses to a velocity, for robots that are commanded by twist."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from vla_core.geometry import FloatArray, Pose
+from vla_core.geometry import FloatArray, Pose, shortened
 from vla_core.robot_spec import LimitsSpec
+from vla_core.units import NS_PER_S
 
 # Open-loop velocities drift away from the targets; this share of the error per second pulls the arm back to them.
 _FEEDBACK_HZ = 3.0
+# Below this two targets count as one moment.
+_SHORTEST_DT_S = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,23 +33,37 @@ class Twist:
         return cls(np.zeros(3), np.zeros(3))
 
 
-def twist_towards(previous: Pose, target: Pose, measured: Pose, dt_s: float, limits: LimitsSpec) -> Twist:
-    """Return the velocity that follows the targets: their own velocity, and a pull towards where they are.
+class TwistFollower:
+    """Follows targets by velocity: the targets' own velocity, and a pull towards where they are.
 
     Args:
-        previous: Guarded target ``dt_s`` ago, TCP in base.
-        target: Guarded target now, TCP in base.
-        measured: Measured pose, TCP in base.
-        dt_s: Time between the two targets, seconds; above 0.
-        limits: The result stays within their speeds.
+        limits: The velocity stays within their speeds.
     """
-    linear = (target.position_m - previous.position_m) / dt_s
-    linear = linear + _FEEDBACK_HZ * (target.position_m - measured.position_m)
-    angular = (target.rotation * previous.rotation.inv()).as_rotvec() / dt_s
-    angular = angular + _FEEDBACK_HZ * (target.rotation * measured.rotation.inv()).as_rotvec()
-    return Twist(_shorten(linear, limits.max_speed_m_s), _shorten(angular, limits.max_speed_rad_s))
 
+    def __init__(self, limits: LimitsSpec) -> None:
+        self._limits = limits
+        self._last: tuple[Pose, int] | None = None
 
-def _shorten(vector: FloatArray, longest: float) -> FloatArray:
-    length = float(np.linalg.norm(vector))
-    return vector if length <= longest else np.asarray(vector * (longest / length))
+    def follow(self, target: Pose, measured: Pose, now_ns: int) -> Twist:
+        """Return the velocity for now.
+
+        Args:
+            target: Guarded target, TCP in base.
+            measured: Measured pose, TCP in base.
+            now_ns: Time of the target, nanoseconds.
+        """
+        last, self._last = self._last, (target, now_ns)
+        linear = _FEEDBACK_HZ * (target.position_m - measured.position_m)
+        angular = _FEEDBACK_HZ * (target.rotation * measured.rotation.inv()).as_rotvec()
+        if last is not None:
+            previous, then_ns = last
+            dt_s = max((now_ns - then_ns) / NS_PER_S, _SHORTEST_DT_S)
+            linear = linear + (target.position_m - previous.position_m) / dt_s
+            angular = angular + (target.rotation * previous.rotation.inv()).as_rotvec() / dt_s
+        limits = self._limits
+        return Twist(shortened(linear, limits.max_speed_m_s), shortened(angular, limits.max_speed_rad_s))
+
+    def stop(self) -> Twist:
+        """Return no velocity, and forget the last target."""
+        self._last = None
+        return Twist.still()

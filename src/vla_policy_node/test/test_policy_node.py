@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, wait_until
+from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, spinning, wait_until
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -19,13 +18,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 
 from vla_core.supervisor import Reason, State
+from vla_core.types import ActionChunk as ActionChunkValue
 from vla_msgs.msg import ActionChunk, PolicyStatus
 from vla_policy_node.parameters import PolicyNodeParameters
 from vla_policy_node.policy_node import PolicyNode
 
 pytestmark = pytest.mark.ros
-
-PARAM_FILE = SIM_ARM.parents[1] / "policy_node.param.yaml"
 
 
 def changed_spec(tmp_path: Path, text: str, replacement: str) -> str:
@@ -73,13 +71,23 @@ def test_twist_moves_the_arm_and_stops_with_zero(robot: Probe, tmp_path: Path) -
 
 
 def configure(policy: SwingingPolicy, **parameters: Any) -> tuple[str, str]:
-    """Try to configure a node; return the transition's result and why the node stays inactive."""
+    """Try to configure a node; return the transition's result and what the latched status says."""
+    return configure_with(lambda *_: policy, **parameters)
+
+
+def configure_with(loader: Any, **parameters: Any) -> tuple[str, str]:
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-    node = PolicyNode(lambda *_: policy, parameter_overrides=overrides)
-    try:
-        return node.trigger_configure().name, node._why_inactive
-    finally:
-        node.destroy_node()
+    node = PolicyNode(loader, parameter_overrides=overrides)
+    listener = Probe()
+    with spinning(listener):
+        try:
+            wait_until(lambda: listener.status is not None, "a status")
+            listener.statuses.clear()
+            result = node.trigger_configure().name
+            wait_until(lambda: listener.status is not None, "a status")
+            return result, listener.statuses[-1].detail
+        finally:
+            node.destroy_node()
 
 
 @pytest.mark.parametrize(
@@ -226,11 +234,6 @@ def test_status_constants_are_those_of_the_supervisor() -> None:
         assert constants == {f"{prefix}{member.name}": member.value for member in enum}
 
 
-def test_the_parameter_file_holds_the_defaults() -> None:
-    shipped = yaml.safe_load(PARAM_FILE.read_text())["/**"]["ros__parameters"]
-    assert shipped == dataclasses.asdict(PolicyNodeParameters())
-
-
 def test_a_gripper_decision_in_shadow_mode_is_not_sent_when_commands_are_enabled(robot: Probe) -> None:
     sent: list[Any] = []
     listener = robot.create_subscription(
@@ -282,9 +285,13 @@ def test_the_twist_does_not_falter_between_policy_actions(robot: Probe, tmp_path
     with closed_loop(robot, robot_spec=spec) as loop:
         loop.policy.misbehave = lambda actions: actions[:, 1].fill(0.2)
         loop.run()
-        robot.commands.clear()
-        time.sleep(1.0)
-        speeds = [command.twist.linear.y for command in list(robot.commands)]
+        for _ in range(5):
+            robot.commands.clear()
+            robot.statuses.clear()
+            time.sleep(1.0)
+            speeds = [command.twist.linear.y for command in list(robot.commands)]
+            if {status.state for status in list(robot.statuses)} == {PolicyStatus.STATE_RUNNING}:
+                break  # otherwise a busy machine has made a stream late, and the arm has held
         assert len(speeds) > 40
         assert np.quantile(speeds, 0.05) > 0.02
 
@@ -292,9 +299,11 @@ def test_the_twist_does_not_falter_between_policy_actions(robot: Probe, tmp_path
 def test_an_error_inside_the_node_stops_the_arm_and_not_the_process(robot: Probe) -> None:
     with closed_loop(robot) as loop:
         loop.run()
-        loop.node._loop.observer._buffers.pop("joints")  # no message does this; a bug might
+        # A chunk that is no chunk stands for any bug between the policy and the arm.
+        broken = ActionChunkValue(stamp_ns="soon", period_s=0.1, actions=np.zeros((1, 7)))  # type: ignore[arg-type]
+        loop.policy.infer = lambda *_: broken  # type: ignore[method-assign]
         status = robot.wait_for_state(PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_INTERNAL_ERROR)
-        assert "KeyError" in status.detail
+        assert "Error" in status.detail
         time.sleep(0.3)
         assert robot.joint_speed(time.time() - 0.1) < 0.02
 
@@ -303,7 +312,6 @@ def test_an_error_while_loading_is_a_sentence(ros: None) -> None:
     def explode(*_: Any) -> SwingingPolicy:
         raise RuntimeError("CUDA out of memory")
 
-    node = PolicyNode(explode, parameter_overrides=[Parameter("robot_spec", value=str(SIM_ARM))])
-    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    assert "CUDA out of memory" in node._why_inactive
-    node.destroy_node()
+    result, why = configure_with(explode, robot_spec=str(SIM_ARM))
+    assert result == TransitionCallbackReturn.FAILURE.name
+    assert "CUDA out of memory" in why

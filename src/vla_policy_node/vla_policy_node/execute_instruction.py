@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from vla_core.supervisor import Reason, State, Verdict
+from vla_core.units import NS_PER_S
 from vla_msgs.action import ExecuteInstruction
 from vla_policy_node.control_loop import ControlLoop
 
@@ -47,7 +48,7 @@ class ExecuteInstructionServer:
         )
 
     def update(self, verdict: Verdict) -> None:
-        """Send feedback and end the goal whose time is over; called at the status rate or faster."""
+        """Send feedback and end the goal whose time is over; called at the command rate."""
         run = self._run
         if run is None:
             return
@@ -121,11 +122,11 @@ class ExecuteInstructionServer:
             return result.TIME_LIMIT_REFUSED, f"time_limit_s must be above 0, found {goal.time_limit_s}"
         if not goal.instruction.strip():
             return result.INSTRUCTION_REFUSED, "the instruction is empty; send a sentence"
-        state = self._loop.supervisor.verdict()
-        if state.state in (State.STOPPED, State.INACTIVE):
-            return result.NOT_READY, state.detail
+        verdict = self._loop.supervisor.verdict(self._node.get_clock().now().nanoseconds)
+        if verdict.state in (State.STOPPED, State.INACTIVE):
+            return result.NOT_READY, verdict.detail
         problem = self._loop.instruct(goal.instruction)
         return None if problem is None else (result.INSTRUCTION_REFUSED, problem)
 
     def _now_s(self) -> float:
-        return self._node.get_clock().now().nanoseconds * 1e-9
+        return self._node.get_clock().now().nanoseconds / NS_PER_S

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vla_core.errors import InstructionError
 from vla_core.policy_contract import Policy
 from vla_core.types import ActionChunk, Observation
+from vla_core.units import NS_PER_MS
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +40,21 @@ class InferenceResult:
 
     Attributes:
         request: The request.
-        chunk: The chunk, or ``None`` after an error.
-        error: A sentence, empty when all went well.
-        refusal: Why the policy cannot use the instruction; empty when it can.
+        outcome: The chunk; or an ``InstructionError``, when the policy cannot use the sentence; or whatever else
+            the policy raised.
         began_ns: ``time.monotonic_ns`` at which the policy began.
         ended_ns: ``time.monotonic_ns`` at which it ended.
     """
 
     request: InferenceRequest
-    chunk: ActionChunk | None
-    error: str
-    refusal: str
+    outcome: ActionChunk | Exception
     began_ns: int
     ended_ns: int
+
+    @property
+    def inference_ms(self) -> float:
+        """Wall time that the policy took, milliseconds."""
+        return (self.ended_ns - self.began_ns) / NS_PER_MS
 
 
 class InferenceThread:
@@ -121,14 +123,12 @@ class InferenceThread:
 
     def _infer(self, request: InferenceRequest) -> InferenceResult:
         began_ns = time.monotonic_ns()
-        chunk, error, refusal = None, "", ""
+        outcome: ActionChunk | Exception
         try:
             if request.episode != self._episode:
                 self._policy.reset()
                 self._episode = request.episode
-            chunk = self._policy.infer(request.observation, request.instruction)
-        except InstructionError as exception:
-            refusal = str(exception)
-        except Exception as exception:
-            error = f"{type(exception).__name__}: {exception}"
-        return InferenceResult(request, chunk, error, refusal, began_ns, time.monotonic_ns())
+            outcome = self._policy.infer(request.observation, request.instruction)
+        except Exception as error:
+            outcome = error
+        return InferenceResult(request, outcome, began_ns, time.monotonic_ns())

@@ -16,11 +16,11 @@ from vla_core.codecs.pose_stamped import encode_pose
 from vla_core.errors import ConfigError
 from vla_core.geometry import Pose
 from vla_core.robot_spec import RobotSpec
-from vla_core.twist import Twist, twist_towards
+from vla_core.twist import Twist, TwistFollower
 from vla_core.types import Command
 
-# Below this two commands count as one moment.
-_SHORTEST_DT_S = 1e-3
+# A still command is repeated for this long, against a lost message; then other publishers have the topic.
+_STILL_REPEAT_NS = 500_000_000
 
 
 class ArmOutput(Protocol):
@@ -28,11 +28,11 @@ class ArmOutput(Protocol):
 
     message_type: Any
 
-    def move(self, command: Command, measured: Pose, stamp: Any) -> Any:
-        """Return the message that follows ``command``."""
+    def move(self, target: Pose, measured: Pose, now: Time) -> Any:
+        """Return the message that leads to ``target``."""
 
-    def still(self, held: Pose | None, stamp: Any) -> Any | None:
-        """Return the message that makes the arm stand still at ``held``; ``None`` when silence does."""
+    def stand_still(self, held: Pose, now: Time) -> Any:
+        """Return the message that makes the arm stand still at ``held``."""
 
 
 class TargetPoseOutput:
@@ -43,18 +43,15 @@ class TargetPoseOutput:
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame
 
-    def move(self, command: Command, measured: Pose, stamp: Any) -> PoseStamped:
+    def move(self, target: Pose, measured: Pose, now: Time) -> PoseStamped:
         """Return the target pose."""
-        return self._message(command.pose_tcp_in_base, stamp)
+        return self.stand_still(target, now)
 
-    def still(self, held: Pose | None, stamp: Any) -> PoseStamped | None:
+    def stand_still(self, held: Pose, now: Time) -> PoseStamped:
         """Return the held pose."""
-        return None if held is None else self._message(held, stamp)
-
-    def _message(self, pose: Pose, stamp: Any) -> PoseStamped:
         message = PoseStamped()
-        message.header.stamp, message.header.frame_id = stamp, self._frame
-        encode_pose(pose, message.pose)
+        message.header.stamp, message.header.frame_id = now.to_msg(), self._frame
+        encode_pose(held, message.pose)
         return message
 
 
@@ -65,34 +62,29 @@ class TwistOutput:
 
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame
-        self._limits = spec.limits
-        self._period_s = 1.0 / spec.command.rate_hz
-        self._previous: tuple[Pose, float] | None = None
+        self._follower = TwistFollower(spec.limits)
 
-    def move(self, command: Command, measured: Pose, stamp: Any) -> TwistStamped:
+    def move(self, target: Pose, measured: Pose, now: Time) -> TwistStamped:
         """Return the velocity that follows the target poses."""
-        target, now_s = command.pose_tcp_in_base, stamp.sec + stamp.nanosec * 1e-9
-        # Commands come at the command rate, and between when a chunk arrives.
-        previous, then_s = self._previous or (measured, now_s - self._period_s)
-        self._previous = target, now_s
-        dt_s = max(now_s - then_s, _SHORTEST_DT_S)
-        return self._message(twist_towards(previous, target, measured, dt_s, self._limits), stamp)
+        return self._message(self._follower.follow(target, measured, now.nanoseconds), now)
 
-    def still(self, held: Pose | None, stamp: Any) -> TwistStamped:
+    def stand_still(self, held: Pose, now: Time) -> TwistStamped:
         """Return a zero velocity."""
-        self._previous = None
-        return self._message(Twist.still(), stamp)
+        return self._message(self._follower.stop(), now)
 
-    def _message(self, twist: Twist, stamp: Any) -> TwistStamped:
+    def _message(self, twist: Twist, now: Time) -> TwistStamped:
         message = TwistStamped()
-        message.header.stamp, message.header.frame_id = stamp, self._frame
+        message.header.stamp, message.header.frame_id = now.to_msg(), self._frame
         linear, angular = message.twist.linear, message.twist.angular
-        linear.x, linear.y, linear.z = (float(value) for value in twist.linear_m_s)
-        angular.x, angular.y, angular.z = (float(value) for value in twist.angular_rad_s)
+        linear.x, linear.y, linear.z = twist.linear_m_s.tolist()
+        angular.x, angular.y, angular.z = twist.angular_rad_s.tolist()
         return message
 
 
-_ARM_OUTPUTS: dict[str, type[Any]] = {"target_pose": TargetPoseOutput, "twist": TwistOutput}
+_ARM_OUTPUTS: dict[str, type[TargetPoseOutput] | type[TwistOutput]] = {
+    "target_pose": TargetPoseOutput,
+    "twist": TwistOutput,
+}
 
 
 class CommandOutput:
@@ -111,17 +103,19 @@ class CommandOutput:
                 f"robot spec '{spec.name}': command.interface '{spec.command.interface}' is not supported yet; "
                 f"allowed: {', '.join(_ARM_OUTPUTS)}"
             )
+        self.command_enabled = command_enabled
         self._node = node
         self._gripper = spec.gripper
         self._arm: ArmOutput = _ARM_OUTPUTS[spec.command.interface](spec)
         self._arm_publishers = _with_shadow(node, self._arm.message_type, spec.command.topic)
         self._gripper_publishers = _with_shadow(node, Float64MultiArray, spec.gripper.topic)
         self._gripper_sent: float | None = None
-        self.command_enabled = command_enabled
+        self._still_since_ns: int | None = None
 
     def move(self, command: Command, measured: Pose, now: Time) -> None:
         """Send a command; the gripper only when its decision has changed."""
-        self._publish(self._arm_publishers, self._arm.move(command, measured, now.to_msg()))
+        self._still_since_ns = None
+        self._publish(self._arm_publishers, self._arm.move(command.pose_tcp_in_base, measured, now))
         if command.gripper_open is not None and command.gripper_open != self._gripper_sent:
             self._gripper_sent = command.gripper_open
             value = command_from_open(
@@ -129,15 +123,21 @@ class CommandOutput:
             )
             self._publish(self._gripper_publishers, Float64MultiArray(data=[value]))
 
-    def still(self, held: Pose | None, now: Time) -> None:
-        """Send what makes the arm stand still; the gripper keeps what it holds."""
-        message = self._arm.still(held, now.to_msg())
-        if message is not None:
-            self._publish(self._arm_publishers, message)
+    def stand_still(self, held: Pose, now: Time) -> bool:
+        """Send what makes the arm stand still; return False once it has been said often enough.
 
-    def forget_gripper(self) -> None:
-        """Send the next gripper decision even if it is the one sent last."""
-        self._gripper_sent = None
+        The gripper gets no command: it keeps what it holds.
+        """
+        if self._still_since_ns is None:
+            self._still_since_ns = now.nanoseconds
+        if now.nanoseconds - self._still_since_ns > _STILL_REPEAT_NS:
+            return False
+        self._publish(self._arm_publishers, self._arm.stand_still(held, now))
+        return True
+
+    def release(self) -> None:
+        """Forget what was sent: the next gripper decision is sent even if it is the same as the last."""
+        self._gripper_sent = self._still_since_ns = None
 
     def destroy(self) -> None:
         """Remove the publishers."""

@@ -6,7 +6,7 @@ are in ``config/policy_node.param.yaml``; a test holds both equal.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -17,6 +17,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from vla_core.chunk_schedule import ScheduleName
 from vla_core.errors import ConfigError
 
 
@@ -34,9 +35,7 @@ class PolicyNodeParameters:
     command_enabled: bool = _knob(
         False, "Send commands to the robot; false is shadow mode: they go to ~/shadow/* and the arm is never moved"
     )
-    schedule: str = _knob(
-        "first_action", "Which actions of a chunk are executed", one_of=("first_action", "receding_horizon")
-    )
+    schedule: str = _knob("first_action", "Which actions of a chunk are executed", one_of=get_args(ScheduleName))
     num_executed: int = _knob(1, "Actions of each chunk that receding_horizon executes", range=(1, 100))
     on_new_instruction: str = _knob(
         "reset", "What a new sentence does to history and to the rest of the chunk", one_of=("reset", "keep")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the node's parameters to a policy that is warm."""
 
-from vla_core.errors import CheckpointError, ConfigError
+from vla_core.errors import ConfigError
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
 from vla_policy_node.parameters import PolicyNodeParameters
@@ -12,7 +12,7 @@ def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
 
     Raises:
         ConfigError: No checkpoint is named, or the device is not there.
-        CheckpointError: The checkpoint cannot be loaded or does not fit the robot.
+        CheckpointError: The checkpoint cannot be loaded.
     """
     import torch
 
@@ -25,9 +25,5 @@ def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
         raise ConfigError("parameter 'device' is 'cuda', but torch finds no GPU; use 'auto' or 'cpu'")
     device = "cuda" if has_cuda and parameters.device != "cpu" else "cpu"
     policy = VlaPolicy.load(parameters.checkpoint, device=device)
-    try:
-        policy.contract.check_fits(spec)
-    except CheckpointError as error:
-        raise CheckpointError(f"{parameters.checkpoint}: {error}") from error
     policy.warm_up()
     return policy

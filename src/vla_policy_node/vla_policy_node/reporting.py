@@ -9,12 +9,11 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from vla_core.latency import Stage
-from vla_core.policy_contract import PolicyContract
-from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import State, Verdict
-from vla_msgs.msg import ActionChunk, PolicyStatus
+from vla_core.types import ActionChunk
+from vla_msgs.msg import ActionChunk as ActionChunkMessage
+from vla_msgs.msg import PolicyStatus
 from vla_policy_node.control_loop import ControlLoop
-from vla_policy_node.inference_thread import InferenceResult
 
 _LEVELS = {
     State.INACTIVE: DiagnosticStatus.OK,
@@ -36,7 +35,7 @@ class Reporter:
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self._node = node
         self._status = node.create_publisher(PolicyStatus, "~/status", latched)
-        self._chunks = node.create_publisher(ActionChunk, "~/action_chunk", 1)
+        self._chunks = node.create_publisher(ActionChunkMessage, "~/action_chunk", 1)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
 
     def publish_inactive(self, now: Time, detail: str) -> None:
@@ -55,9 +54,7 @@ class Reporter:
             )
         )
 
-    def publish_status(
-        self, now: Time, verdict: Verdict, loop: ControlLoop, contract: PolicyContract, command_enabled: bool
-    ) -> None:
+    def publish_status(self, now: Time, verdict: Verdict, loop: ControlLoop) -> None:
         """Tell the state, its reason, ages, rates and latencies."""
         ages_ms = loop.observer.ages_ms(now.nanoseconds)
         measured_s = loop.clock.measured_period_s
@@ -68,28 +65,28 @@ class Reporter:
                 reason=int(verdict.reason),
                 detail=verdict.detail,
                 instruction=loop.supervisor.instruction or "",
-                command_enabled=command_enabled,
-                policy_is_trained=contract.is_trained,
+                command_enabled=loop.output.command_enabled,
+                policy_is_trained=loop.contract.is_trained,
                 stream_names=list(ages_ms),
                 stream_ages_ms=[float(age) for age in ages_ms.values()],
                 inference_ms=loop.last_inference_ms,
                 latency_p50_ms=loop.latency.percentile_ms(Stage.TOTAL, 50),
                 latency_p95_ms=loop.latency.percentile_ms(Stage.TOTAL, 95),
                 policy_rate_hz=1.0 / measured_s if measured_s else float("nan"),
-                trained_rate_hz=1.0 / contract.period_s,
+                trained_rate_hz=1.0 / loop.contract.period_s,
             )
         )
 
-    def publish_diagnostics(
-        self, now: Time, verdict: Verdict, loop: ControlLoop, contract: PolicyContract
-    ) -> None:
+    def publish_diagnostics(self, now: Time, verdict: Verdict, loop: ControlLoop) -> None:
         """Tell guard counters, spacing and the latency of each stage."""
         warning = loop.clock.warning
         level = _LEVELS[verdict.state]
         if warning and level == DiagnosticStatus.OK:
             level = DiagnosticStatus.WARN
-        trained = "" if contract.is_trained else " (UNTRAINED policy: random weights)"
-        values = {f"guard.{stage.value}": count for stage, count in loop.controller.guard.interventions.items()}
+        trained = "" if loop.contract.is_trained else " (UNTRAINED policy: random weights)"
+        values: dict[str, object] = {
+            f"guard.{stage.value}": count for stage, count in loop.controller.guard.interventions.items()
+        }
         values |= {
             f"latency.{stage.value}.p{percent}_ms": f"{loop.latency.percentile_ms(stage, percent):.2f}"
             for stage in Stage
@@ -100,28 +97,30 @@ class Reporter:
             level=level,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: policy",
             message=(verdict.detail or warning or verdict.state.name.lower()) + trained,
-            hardware_id=loop.robot_name,
+            hardware_id=loop.spec.name,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
         self._diagnostics.publish(DiagnosticArray(header=_header(now, ""), status=[status]))
 
-    def publish_chunk(self, result: InferenceResult, contract: PolicyContract, spec: RobotSpec) -> None:
+    def publish_chunk(self, instruction: str, chunk: ActionChunk, inference_ms: float, loop: ControlLoop) -> None:
         """Tell what the model said, before schedule and guard."""
-        chunk, space = result.chunk, contract.action_space
-        assert chunk is not None
+        space, spec = loop.contract.action_space, loop.spec
+        normalization = space.normalization
         self._chunks.publish(
-            ActionChunk(
+            ActionChunkMessage(
                 header=_header(
                     Time(nanoseconds=chunk.stamp_ns), spec.base_frame if space.frame == "base" else spec.tcp_frame
                 ),
-                instruction=result.request.instruction,
+                instruction=instruction,
                 period_s=chunk.period_s,
                 chunk_size=len(chunk.actions),
                 action_frame=space.frame,
                 actions=np.asarray(chunk.actions, dtype=np.float32).ravel().tolist(),
                 translation_m=space.translation_m,
                 rotation_rad=space.rotation_rad,
-                inference_ms=(result.ended_ns - result.began_ns) * 1e-6,
+                normalization_low=list(normalization.low) if normalization else [],
+                normalization_high=list(normalization.high) if normalization else [],
+                inference_ms=inference_ms,
             )
         )
 

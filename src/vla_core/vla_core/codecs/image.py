@@ -14,8 +14,6 @@ from PIL import Image, UnidentifiedImageError
 from vla_core.errors import CodecError
 from vla_core.types import RgbImage
 
-__all__ = ["RgbImage", "decode_compressed_image", "decode_image", "same_picture"]
-
 # Encoding to the columns of a pixel that hold red, green and blue.
 _CHANNELS: dict[str, tuple[int, tuple[int, int, int]]] = {
     "rgb8": (3, (0, 1, 2)),

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that exists between configure and cleanup: the control loop, its topics and timers."""
+
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from std_msgs.msg import Bool
+
+from vla_core.policy_contract import Policy
+from vla_core.robot_spec import RobotSpec
+from vla_core.supervisor import Supervisor, Verdict
+from vla_core.types import ActionChunk
+from vla_core.units import NS_PER_S
+from vla_msgs.msg import Instruction
+from vla_policy_node.control_loop import ControlLoop
+from vla_policy_node.execute_instruction import ExecuteInstructionServer
+from vla_policy_node.inference_thread import InferenceResult
+from vla_policy_node.inputs import AnyDurabilitySubscription, subscribe_streams
+from vla_policy_node.outputs import CommandOutput
+from vla_policy_node.parameters import PolicyNodeParameters
+from vla_policy_node.reporting import Reporter
+
+# Period of the diagnostics, and of the look for latched publishers.
+_SLOW_PERIOD_S = 0.5
+
+
+class RunningPolicy:
+    """A policy on its robot's topics.
+
+    Attributes:
+        loop: The control loop.
+
+    Args:
+        node: The node whose topics these are.
+        reporter: Tells people what happens.
+        supervisor: What keeps the arm still.
+        spec: The robot.
+        policy: The policy.
+        parameters: The operator's knobs.
+
+    Raises:
+        ConfigError: The robot spec names a command interface that is not supported.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        reporter: Reporter,
+        supervisor: Supervisor,
+        spec: RobotSpec,
+        policy: Policy,
+        parameters: PolicyNodeParameters,
+    ) -> None:
+        self._node = node
+        self._reporter = reporter
+        self._status_period_ns = NS_PER_S / parameters.status_rate_hz
+        self._last_verdict: Verdict | None = None
+        self._last_status_ns = 0
+        with ExitStack() as opened:
+            output = CommandOutput(node, spec, parameters.command_enabled)
+            opened.callback(output.destroy)
+            arrived = node.create_guard_condition(self.at_edge(self._on_results))
+            opened.callback(node.destroy_guard_condition, arrived)
+            self.loop = ControlLoop(
+                spec=spec,
+                policy=policy,
+                parameters=parameters,
+                supervisor=supervisor,
+                output=output,
+                ros_clock=node.get_clock(),
+                wake=arrived.trigger,
+                on_chunk=self._report_chunk,
+            )
+            opened.callback(self.loop.close)
+            self._action_server = ExecuteInstructionServer(node, self.loop)
+            opened.callback(self._action_server.destroy)
+            self._open_topics(opened)
+            self._open_timers(opened, 1.0 / spec.command.rate_hz)
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Stand still, and let go of everything in the reverse order."""
+        self._opened.close()
+
+    def at_edge(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``callback`` such that an error in it stops the arm instead of the process."""
+
+        def guarded(*arguments: Any) -> Any:
+            try:
+                return callback(*arguments)
+            except Exception as error:
+                self._node.get_logger().error(traceback.format_exc())
+                self.loop.fail(f"the node failed: {type(error).__name__}: {error}")
+                return None
+
+        return guarded
+
+    def report(self, verdict: Verdict) -> None:
+        """Publish the status."""
+        now = self._node.get_clock().now()
+        self._last_verdict, self._last_status_ns = verdict, now.nanoseconds
+        self._reporter.publish_status(now, verdict, self.loop)
+
+    def _open_topics(self, opened: ExitStack) -> None:
+        node = self._node
+        for stream in subscribe_streams(node, self.loop.spec, self.at_edge(self.loop.on_message)):
+            opened.callback(node.destroy_subscription, stream)
+        self._spoken = [
+            AnyDurabilitySubscription(node, Instruction, "vla/instruction", self.at_edge(self._on_instruction)),
+            AnyDurabilitySubscription(node, Bool, "vla/estop", self.at_edge(self._on_estop)),
+        ]
+        for topic in self._spoken:
+            opened.callback(topic.destroy)
+
+    def _open_timers(self, opened: ExitStack, command_period_s: float) -> None:
+        # A simulated clock may stand still; the watch over the arm may not.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        callbacks = {self._on_command_timer: command_period_s, self._on_slow_timer: _SLOW_PERIOD_S}
+        for callback, period_s in callbacks.items():
+            timer = self._node.create_timer(period_s, self.at_edge(callback), clock=steady)
+            opened.callback(self._node.destroy_timer, timer)
+
+    def _on_command_timer(self) -> None:
+        verdict, last = self.loop.on_command_timer(), self._last_verdict
+        self._action_server.update(verdict)
+        has_changed = last is None or (verdict.state, verdict.reason) != (last.state, last.reason)
+        if has_changed:
+            detail = f": {verdict.detail}" if verdict.detail else ""
+            self._node.get_logger().info(f"{verdict.state.name.lower()}{detail}")
+        if (
+            has_changed
+            or self._node.get_clock().now().nanoseconds - self._last_status_ns >= self._status_period_ns
+        ):
+            self.report(verdict)
+
+    def _on_results(self) -> None:
+        self.loop.on_results()
+
+    def _on_slow_timer(self) -> None:
+        for topic in self._spoken:
+            topic.look_for_latched_publisher()
+        if self._last_verdict is not None:
+            now = self._node.get_clock().now()
+            self._reporter.publish_diagnostics(now, self._last_verdict, self.loop)
+
+    def _on_instruction(self, message: Instruction) -> None:
+        problem = self.loop.instruct(message.text)
+        if problem is not None:
+            self._node.get_logger().error(problem)
+
+    def _on_estop(self, message: Bool) -> None:
+        self.loop.press_estop(message.data)
+
+    def _report_chunk(self, result: InferenceResult) -> None:
+        assert isinstance(result.outcome, ActionChunk)
+        self._reporter.publish_chunk(result.request.instruction, result.outcome, result.inference_ms, self.loop)
