@@ -2,8 +2,8 @@
 """Policy actions to guarded commands: the one path that live control, the scripted expert and replay share.
 
 ``begin`` takes a new policy action at the policy's rate and sets a goal; ``command`` is called at the command rate
-and gives the pose to send now, on the straight way to that goal, through the guard. The goal is reached one command
-after the period of the action, if no new action comes by then; the commands stay there, and the arm stands still.
+and gives the pose to send now, on the straight way to that goal, through the guard. The goal is reached one
+command after the period of the action, if no new action comes by then; there the arm stands still.
 """
 
 import numpy as np
