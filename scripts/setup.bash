@@ -95,23 +95,16 @@ install_ros_wheels() {
 }
 
 have_rendering() {
-    $VENV/bin/python - <<'PY'
-import ctypes, sys
-for name in ("libOSMesa.so.8", "libOSMesa.so.6", "libEGL.so.1"):
-    try:
-        ctypes.CDLL(name)
-        sys.exit(0)
-    except OSError:
-        pass
-sys.exit(1)
-PY
+    PYTHONPATH=src/vla_core:src/vla_sim $VENV/bin/python -c \
+        "from vla_sim.rendering_backend import select_rendering_backend as select; print('renders with', select())"
 }
 
 install_rendering() {
     have_rendering && return
     local run=
     [ "$(id -u)" = 0 ] || run="sudo -n"
-    $run apt-get update && $run apt-get install -y --no-install-recommends libosmesa6 && return
+    $run apt-get update && $run apt-get install -y --no-install-recommends libosmesa6
+    have_rendering && return
     echo "The simulated cameras need a GL library. Run: sudo apt-get install libosmesa6"
     return 1
 }
