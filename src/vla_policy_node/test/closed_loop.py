@@ -127,6 +127,11 @@ class Probe(Node):
         assert self.status is not None
         return self.status
 
+    def longest_gap_s(self, since_s: float) -> float:
+        """Return the longest time without a joint state, by the robot's stamps."""
+        stamps = [s.header.stamp.sec + s.header.stamp.nanosec * 1e-9 for s in list(self.joint_states)]
+        return float(np.max(np.diff([stamp for stamp in stamps if stamp >= since_s])))
+
     def joint_speed(self, since_s: float, until_s: float = float("inf")) -> float:
         """Return the highest joint speed, rad/s, between two times of the system clock."""
         speeds = [
@@ -136,6 +141,14 @@ class Probe(Node):
         ]
         assert speeds, "no joint state in that time"
         return max(speeds)
+
+
+def prepare(probe: Probe) -> None:
+    """Bring the simulated robot to its start pose, without faults."""
+    probe.trigger("/sim_robot/clear_faults")
+    assert probe.trigger("/sim_robot/reset").success
+    for heard in (probe.statuses, probe.commands, probe.shadow_commands):
+        heard.clear()
 
 
 def wait_until(

@@ -35,10 +35,8 @@ def probe(ros: None) -> Iterator[object]:
 @pytest.fixture
 def robot(probe: object) -> Iterator[object]:
     """The probe of a simulated robot that stands at its start pose, without faults."""
-    probe.trigger("/sim_robot/clear_faults")  # type: ignore[attr-defined]
-    assert probe.trigger("/sim_robot/reset").success  # type: ignore[attr-defined]
-    probe.statuses.clear()  # type: ignore[attr-defined]
-    probe.commands.clear()  # type: ignore[attr-defined]
-    probe.shadow_commands.clear()  # type: ignore[attr-defined]
+    from closed_loop import prepare
+
+    prepare(probe)  # type: ignore[arg-type]
     yield probe
     probe.trigger("/sim_robot/clear_faults")  # type: ignore[attr-defined]

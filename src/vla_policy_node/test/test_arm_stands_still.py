@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from closed_loop import PERIOD_S, ClosedLoop, Probe, closed_loop
+from closed_loop import PERIOD_S, ClosedLoop, Probe, closed_loop, prepare
 
 from vla_msgs.msg import PolicyStatus
 
@@ -14,6 +14,9 @@ pytestmark = pytest.mark.ros
 
 STILL_RAD_S = 0.02
 BOUND_S = 2 * PERIOD_S
+# The simulated robot publishes every 10 ms; with a gap like this its process did not run.
+STARVED_S = 0.05
+ATTEMPTS = 3
 
 
 def die(actions: np.ndarray) -> None:
@@ -84,14 +87,19 @@ CAUSES = {
 @pytest.mark.parametrize("cause", CAUSES)
 def test_the_arm_is_still_within_two_policy_periods(robot: Probe, cause: str) -> None:
     happen, state, reason, words = CAUSES[cause]
-    with closed_loop(robot) as loop:
-        loop.run()
-        happen(loop)
-        began_s = time.time()
-        status = robot.wait_for_state(state, reason, timeout_s=2.0)
-        assert words in status.detail
-        time.sleep(0.5)
-        assert robot.joint_speed(began_s + BOUND_S) < STILL_RAD_S, "the arm still moves"
+    for _ in range(ATTEMPTS):
+        with closed_loop(robot) as loop:
+            loop.run()
+            happen(loop)
+            began_s = time.time()
+            status = robot.wait_for_state(state, reason, timeout_s=2.0)
+            assert words in status.detail
+            time.sleep(0.5)
+            speed_rad_s = robot.joint_speed(began_s + BOUND_S)
+        if speed_rad_s < STILL_RAD_S or robot.longest_gap_s(began_s) < STARVED_S:
+            break
+        prepare(robot)  # the machine gave the robot no time to stop in: that says nothing about the node
+    assert speed_rad_s < STILL_RAD_S, "the arm still moves"
 
 
 @pytest.mark.parametrize(("stream", "kind"), [("static", "freeze"), ("wrist", "drop"), ("tcp_pose", "drop")])
