@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -94,6 +94,7 @@ def start_nodes(context: LaunchContext) -> list:
             name="policy_node",
             namespace="",
             output="screen",
+            on_exit=Shutdown(),
             parameters=[
                 value("params_file"),
                 {
@@ -113,6 +114,7 @@ def start_nodes(context: LaunchContext) -> list:
                 executable="sim_node",
                 name="sim_robot",
                 output="screen",
+                on_exit=Shutdown(),
                 parameters=[{"robot_spec": str(spec), "seed": int(value("seed"))}],
             )
         )

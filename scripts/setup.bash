@@ -21,15 +21,14 @@ fail() {
 
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do
-        [ -n "$candidate" ] && command -v "$candidate" >/dev/null || continue
+    for candidate in ${PYTHON:-python3.12 python3.11 python3}; do
+        command -v "$candidate" >/dev/null || continue
         [ -d "$APT_ROS" ] && [ -z "${PYTHON:-}" ] && candidate=/usr/bin/python3
         case "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" in
             3.11 | 3.12) command -v "$candidate" && return ;;
         esac
-        [ "$candidate" = "${PYTHON:-}" ] && break
     done
-    fail "Python 3.11 or 3.12 is needed, found $("${PYTHON:-python3}" --version 2>&1 || echo none).
+    fail "Python 3.11 or 3.12 is needed, found $("${PYTHON:-python3}" --version 2>/dev/null || echo "no ${PYTHON:-python3}").
 Install one (Debian 12: apt-get install python3 python3-venv python3-dev), name it with PYTHON=..., $DOCKER_WAY"
 }
 
@@ -120,6 +119,7 @@ colcon_build() {
 fingerprint() {
     cat requirements/*.txt scripts/setup.bash scripts/relocate_ros_wheels.py | sha256sum
     [ -d "$APT_ROS" ] && echo apt || echo wheels
+    "$PYTHON_FOUND" --version
 }
 
 sources_fingerprint() {

@@ -95,6 +95,13 @@ def test_action_then_action_towards_reach_the_same_target(
     assert_pose_close(again, target)
 
 
+def test_a_base_action_across_a_pitch_of_90_degrees_stays_small() -> None:
+    start = Pose.from_euler([0, 0, 0], [1.913, 1.565, -1.039])
+    space = ActionSpace(frame="base", normalization=NormalizationSpec.symmetric(0.95))
+    target = target_pose(space, start, [-0.9, -0.87, -0.56, 0.89, 0.52, -0.89])
+    assert_pose_close(target_pose(space, start, action_towards(space, start, target)), target)
+
+
 @pytest.mark.parametrize("frame", FRAMES)
 @given(pose=poses())
 def test_a_zero_action_stays(frame: ActionFrame, pose: Pose) -> None:

@@ -56,6 +56,18 @@ def test_a_target_that_strays_from_a_blocked_arm_is_anchored_again() -> None:
     assert distance_m(end, HOME) < SPEC.command.reanchor_m + SPEC.limits.max_step_m
 
 
+def test_an_arm_that_was_moved_away_is_not_pulled_back() -> None:
+    made = controller()
+    run(made, FORWARD, 3)
+    moved = Pose.from_euler([0.45, 0.25, 0.3], [np.pi, 0.0, 0.0])
+    now_ns = 30 * PERIOD_NS
+    assert made.has_been_silent(now_ns)
+    made.begin(FORWARD, moved, now_ns)
+    for tick in range(7):
+        pose = made.command(now_ns + tick * TICK_NS).pose_tcp_in_base
+        assert distance_m(pose, moved) <= 0.0101
+
+
 def test_commands_move_steadily_between_policy_ticks() -> None:
     made = controller()
     made.begin(FORWARD, HOME, 0)

@@ -85,6 +85,16 @@ def test_each_stage_counts_what_it_did(stage: GuardStage, act: object) -> None:
     assert guard.interventions[stage] == 1
 
 
+@pytest.mark.parametrize(
+    ("position_m", "is_refused"),
+    [([0.4, 0, 0.3], False), ([0.4, 0, 0.0], False), ([50, 0, 0.3], True), ([400, 0, 300], True)],
+)
+def test_no_motion_begins_far_outside_the_box(position_m: list[float], is_refused: bool) -> None:
+    why = Guard(LIMITS).why_not_start_at(Pose(np.array(position_m, dtype=float), Rotation.identity()), 0.05)
+    assert (why is not None) == is_refused
+    assert why is None or "outside the workspace" in why
+
+
 def test_clamping_keeps_the_direction() -> None:
     admitted = Guard(LIMITS).admit(MIDDLE, moved(1.0))
     assert admitted is not None

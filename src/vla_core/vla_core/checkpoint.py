@@ -25,7 +25,7 @@ import torch
 import yaml
 
 from vla_core.checkpoint_card import CheckpointCard
-from vla_core.config import load_config, read_yaml, to_plain
+from vla_core.config import load_config, read_yaml, require_all_keys, to_plain
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.model.backbone import build_backbone_without_weights
 from vla_core.model.config import ModelConfig
@@ -82,6 +82,7 @@ def load_checkpoint(
     _require_complete(directory)
     try:
         card = load_config(directory / CARD, CheckpointCard)
+        require_all_keys(card, read_yaml(directory / CARD), str(directory / CARD))
         training = read_yaml(directory / TRAINING) or {}
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
@@ -103,7 +104,15 @@ def build_model(config: ModelConfig, backbone_dir: Path) -> VlaModel:
     Raises:
         CheckpointError: The backbone's folder does not fit the configuration.
     """
-    backbone = build_backbone_without_weights(config.backbone, backbone_dir)
+    try:
+        backbone = build_backbone_without_weights(config.backbone, backbone_dir)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a wrong number in a foreign configuration surfaces in many ways
+        sentence = (
+            f"{backbone_dir}: no model can be built from this configuration: {type(error).__name__}: {error}"
+        )
+        raise CheckpointError(sentence) from error
     try:
         with torch.device("meta"):
             return VlaModel(config, backbone)

@@ -104,6 +104,24 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def require_all_keys(value: Any, data: Any, where: str) -> None:
+    """Refuse plain data in which a key of ``value`` was left to its default.
+
+    For files that record facts: there a default would be a guess.
+
+    Raises:
+        ConfigError: A key is missing; the message names it.
+    """
+    plain = to_plain(value)
+    if not isinstance(plain, dict) or not isinstance(data, Mapping):
+        return
+    for key in plain:
+        if key not in data:
+            raise ConfigError(f"{where}: missing key '{key}'; this file names every fact, nothing is guessed")
+        if dataclasses.is_dataclass(getattr(value, key, None)):
+            require_all_keys(getattr(value, key), data[key], _join(where, key))
+
+
 def _refuse_unknown_keys(data: Mapping[Any, Any], known: Mapping[str, Any], where: str) -> None:
     for key in data:
         if key not in known:

@@ -16,6 +16,8 @@ from vla_core.robot_spec import RobotSpec
 from vla_core.types import Command
 from vla_core.units import NS_PER_S
 
+_LONGEST_SILENCE_NS = NS_PER_S // 2
+
 
 class ActionController:
     """Turns policy actions into commands for one robot. Not thread-safe.
@@ -46,6 +48,14 @@ class ActionController:
         """Whether there is a pose to command."""
         return self._sent is not None
 
+    def why_not_move(self, measured: Pose) -> str | None:
+        """Return why the arm may not be moved from ``measured``; ``None`` when it may."""
+        return self.guard.why_not_start_at(measured, self._command_spec.reanchor_m)
+
+    def has_been_silent(self, now_ns: int) -> bool:
+        """Return whether nothing was commanded for so long that somebody else may have moved the arm."""
+        return self._sent is not None and not 0 <= now_ns - self._sent_ns <= _LONGEST_SILENCE_NS
+
     def release(self) -> None:
         """Forget what was commanded: the next motion needs ``anchor``, the gripper a new decision of the policy.
 
@@ -73,6 +83,9 @@ class ActionController:
             now_ns: Time at which the action begins.
         """
         action = np.asarray(action, dtype=np.float64)
+        if self._has_strayed(measured):
+            # The way from the old target to the arm would be a motion that nobody has asked for.
+            self.anchor(measured, now_ns)
         sent = self._last_sent()
         if not self.guard.are_finite(action):
             self.hold(now_ns)
@@ -101,13 +114,13 @@ class ActionController:
 
     def _reference(self, measured: Pose) -> Pose:
         """Return the pose that the next action is relative to."""
-        if self._command_spec.reference == "measured":
-            return measured
-        strayed = (
+        return measured if self._command_spec.reference == "measured" else self._goal
+
+    def _has_strayed(self, measured: Pose) -> bool:
+        return (
             distance_m(self._goal, measured) > self._command_spec.reanchor_m
             or angle_rad(self._goal, measured) > self._command_spec.reanchor_rad
         )
-        return measured if strayed else self._goal
 
     def _decide_gripper(self, gripper_open: float) -> None:
         """Open or close; near one half the last decision stays, so that the gripper does not chatter."""

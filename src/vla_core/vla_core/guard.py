@@ -62,6 +62,21 @@ class Guard:
         goal = self._clamp(GuardStage.STEP, reference, goal, limits.max_step_m, limits.max_step_rad)
         return self._keep_in_workspace(reference, goal)
 
+    def why_not_start_at(self, measured: Pose, margin_m: float) -> str | None:
+        """Return why no motion may begin at ``measured``: it is further than ``margin_m`` outside the box.
+
+        A pose like this is a driver's error (millimetres for metres, another frame) or an arm that a person must
+        bring back. Commanding it, or the way back from it, would be a large motion that no policy has asked for.
+        """
+        outside_m = np.maximum(self._box_min_m - measured.position_m, measured.position_m - self._box_max_m).max()
+        if _is_finite(measured) and outside_m <= margin_m:
+            return None
+        where = ", ".join(f"{value:.3f}" for value in measured.position_m)
+        return (
+            f"the measured TCP pose ({where} m) is {outside_m:.3f} m outside the workspace of the robot spec. "
+            "Bring the arm back, or correct the driver or the workspace"
+        )
+
     def limit(self, previous: Pose, target: Pose, dt_s: float) -> Pose:
         """Return the pose to command now; ``previous`` when the target is not finite.
 

@@ -127,6 +127,9 @@ class Observer:
         if camera is not None and camera.frozen_after_ms is not None:
             still_ms = (sample.stamp_ns - sample.unchanged_since_ns) / NS_PER_MS
             if still_ms >= camera.frozen_after_ms:
+                _decode(
+                    stream, _camera_decoder(camera), sample.value
+                )  # what is wrong as well is worth more to know
                 sentence = (
                     f"camera '{stream}' has sent the same picture for {still_ms:.0f} ms, the limit is "
                     f"{camera.frozen_after_ms:.0f} ms"

@@ -4,6 +4,7 @@
 Topics are relative ROS names. Nothing that differs between robots or can move the arm has a default.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,6 +13,7 @@ from vla_core.config import load_config
 
 CameraName = Literal["static", "wrist"]
 CAMERA_NAMES: tuple[CameraName, ...] = get_args(CameraName)
+_ROS_NAME = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 CommandInterface = Literal["target_pose", "twist", "joint_trajectory", "forward_position"]
 
 
@@ -231,8 +233,13 @@ class RobotSpec:
             raise ValueError(f"base_frame and tcp_frame are both '{self.base_frame}'")
         if self.gripper.joint in self.joints.names:
             raise ValueError(f"gripper joint '{self.gripper.joint}' is also listed as an arm joint")
+        for key, frame in {"base_frame": self.base_frame, "tcp_frame": self.tcp_frame}.items():
+            if not frame.strip():
+                raise ValueError(f"{key} is empty; name a frame")
         seen: dict[str, str] = {}
         for key, topic in self._topics().items():
+            if not _ROS_NAME.fullmatch(topic):
+                raise ValueError(f"{key}: '{topic}' is no ROS topic name; use letters, digits, '_' and '/'")
             if topic in seen:
                 raise ValueError(f"{key} and {seen[topic]} share the topic '{topic}'; each needs its own")
             seen[topic] = key

@@ -41,6 +41,7 @@ class Reason(IntEnum):
     ACTION_NOT_FINITE = 13
     ACTION_LATE = 14
     INTERNAL_ERROR = 15
+    POSE_IMPLAUSIBLE = 16
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,14 @@ class Supervisor:
         self._instruction_refusal: str | None = None
         self._observation: _Cause | None = None
         self._action: _Cause | None = None
+        self._pose: _Cause | None = None
         self._progress_ns: int | None = None
 
     def begin(self) -> None:
         """Forget all but the emergency stop, for a policy that has just been loaded."""
         self._is_active = self._is_armed = False
         self.instruction = self._instruction_refusal = None
-        self._failure = self._observation = self._action = None
+        self._failure = self._observation = self._action = self._pose = None
         self._progress_ns = None
 
     def activate(self) -> None:
@@ -161,6 +163,10 @@ class Supervisor:
         """Remember what is wrong with the numbers of the newest action; ``None`` when nothing is."""
         self._action = None if problem is None else (Reason.ACTION_NOT_FINITE, problem)
 
+    def note_pose(self, problem: str | None) -> None:
+        """Remember why the arm may not be moved from where it is measured; ``None`` when it may."""
+        self._pose = None if problem is None else (Reason.POSE_IMPLAUSIBLE, problem)
+
     def note_progress(self, now_ns: int) -> None:
         """Remember that a usable action has come, or that waiting for one begins."""
         self._progress_ns = now_ns
@@ -176,7 +182,7 @@ class Supervisor:
         for state, cause in (
             (State.STOPPED, self._why_stopped()),
             (State.IDLE, self._why_idle()),
-            (State.HOLDING, self._observation or self._action or self._why_late(now_ns)),
+            (State.HOLDING, self._observation or self._pose or self._action or self._why_late(now_ns)),
         ):
             if cause is not None:
                 return Verdict(state, *cause)

@@ -74,6 +74,19 @@ def test_a_new_sentence_keeps_history_where_the_operator_says_so(robot: Probe) -
         assert loop.policy.num_resets == 1
 
 
+def test_a_stop_outlasts_an_older_sentence_that_is_still_latched(robot: Probe) -> None:
+    publisher = robot.create_publisher(Instruction, "/vla/instruction", LATCHED)
+    publisher.publish(Instruction(text="an old sentence"))
+    time.sleep(0.3)
+    with closed_loop(robot, activate=False) as loop:
+        robot.say("")
+        loop.node.trigger_activate()
+        time.sleep(1.5)
+        assert robot.status is not None
+        assert robot.status.reason == PolicyStatus.REASON_INSTRUCTION_EMPTY
+    robot.destroy_publisher(publisher)
+
+
 @pytest.mark.parametrize(
     ("bytes_in_place_of_abcd", "words"), [(b"\xff\xfe\xfd\xfc", "UTF-8"), (b"a\x01bc", "control character")]
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, spinning, wait_until
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -219,6 +220,27 @@ def test_status_chunks_and_diagnostics_tell_what_happens(robot: Probe) -> None:
         assert int(values["actions"]) > 0
     for listener in listeners:
         robot.destroy_subscription(listener)
+
+
+def test_a_tcp_pose_far_outside_the_workspace_holds_the_arm(robot: Probe) -> None:
+    publisher = robot.create_publisher(PoseStamped, "tcp_pose", qos_profile_sensor_data)
+    with closed_loop(robot) as loop:
+        loop.run()
+        robot.set_parameter("sim_robot", "fault.tcp_pose", "drop")
+
+        def publish() -> None:
+            pose = PoseStamped()
+            pose.header.frame_id, pose.header.stamp = "base_link", robot.get_clock().now().to_msg()
+            pose.pose.position.x, pose.pose.orientation.w = 466.0, 1.0  # millimetres
+            publisher.publish(pose)
+
+        timer = robot.create_timer(0.01, publish)
+        status = robot.wait_for_state(PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_POSE_IMPLAUSIBLE)
+        assert "outside the workspace" in status.detail
+        time.sleep(0.3)
+        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.destroy_timer(timer)
+    robot.destroy_publisher(publisher)
 
 
 def test_reset_forgets_history(robot: Probe) -> None:

@@ -83,6 +83,7 @@ class ControlLoop:
         self._ros_clock = ros_clock
         self._on_chunk = on_chunk
         self._episode = 0
+        self._last_ns = 0
         self._undecodable: ObservationRefusedError | None = None
         self._due: InferenceResult | None = None
         self._parameters = parameters
@@ -171,24 +172,34 @@ class ControlLoop:
     def on_message(self, stream: str, message: Any) -> None:
         """Store a message; a picture of the leading camera may step the policy."""
         if self.observer.push(stream, message) and stream == self._lead:
-            now = self._ros_clock.now()
+            now = self._now()
             self._look(now.nanoseconds)
             self._step_policy_if_due(now.nanoseconds, picture_arrived=True)
 
     def on_command_timer(self) -> Verdict:
         """Step the policy if it is due, send a command, and return why the arm may move or not."""
-        now = self._ros_clock.now()
+        now = self._now()
         self._look(now.nanoseconds)
         self._step_policy_if_due(now.nanoseconds, picture_arrived=False)
         return self._send_command(now)
 
     def on_results(self) -> None:
         """Take what the inference thread has finished and act on it at once."""
-        now = self._ros_clock.now()
+        now = self._now()
         for result in self._thread.take_results():
             self._take_result(result, now.nanoseconds)
         self._look(now.nanoseconds)
         self._send_command(now)
+
+    def _now(self) -> Time:
+        """Return the time; after a clock that jumped back, what was remembered of the future is forgotten."""
+        now = self._ros_clock.now()
+        if now.nanoseconds < self._last_ns:
+            self._last_ns = now.nanoseconds
+            self._release()
+            self.forget_history()
+        self._last_ns = now.nanoseconds
+        return now
 
     def _look(self, now_ns: int) -> None:
         """Tell the supervisor what can be seen from here: the streams, and the inference thread."""
@@ -201,6 +212,16 @@ class ControlLoop:
             refusal = stale
         if self.supervisor.note_observation(refusal):
             self.controller.guard.count_refused_observation()
+        if refusal is None:
+            self._look_at_pose(now_ns)
+
+    def _look_at_pose(self, now_ns: int) -> None:
+        try:
+            measured = self.observer.measured_pose(now_ns)
+        except ObservationRefusedError as undecodable:
+            self.supervisor.note_observation(undecodable)
+        else:
+            self.supervisor.note_pose(self.controller.why_not_move(measured))
 
     def _step_policy_if_due(self, now_ns: int, *, picture_arrived: bool) -> None:
         wants_observations = self.supervisor.verdict(now_ns).wants_observations
@@ -271,6 +292,8 @@ class ControlLoop:
         return verdict
 
     def _move(self, measured: Pose, now: Time) -> None:
+        if self.controller.has_been_silent(now.nanoseconds):
+            self._release()
         if not self.controller.is_anchored:
             self.controller.anchor(measured, now.nanoseconds)
         action = self._schedule.due(now.nanoseconds)
@@ -296,6 +319,8 @@ class ControlLoop:
     def _stand_still(self, now: Time) -> None:
         """Hold the pose commanded last (zero velocity for velocity interfaces); then let go of the arm."""
         self._drop_actions()
+        if self.controller.has_been_silent(now.nanoseconds):
+            self._release()
         if not self.controller.is_anchored:
             return
         self.controller.hold(now.nanoseconds)

@@ -84,6 +84,8 @@ class ExecuteInstructionServer:
             return result.STOPPED, verdict.detail
         if verdict.reason is Reason.INSTRUCTION_REFUSED:
             return result.INSTRUCTION_REFUSED, verdict.detail
+        if verdict.reason is Reason.INSTRUCTION_EMPTY:
+            return result.STOPPED, verdict.detail
         if self._loop.supervisor.instruction != run.instruction:
             return result.SUPERSEDED, "another instruction came"
         if remaining_s <= 0.0:

@@ -49,7 +49,8 @@ class AnyDurabilitySubscription:
         self._node, self._kind, self._topic = node, kind, topic
         self._on_message = on_message
         self._seen: deque[tuple[int, str]] = deque(maxlen=32)
-        self._volatile = self._subscribe(QoSDurabilityPolicy.VOLATILE)
+        self._newest_ns = 0
+        self._volatile = self._subscribe(QoSDurabilityPolicy.VOLATILE, self._once)
         self._latched: Any | None = None
         self.look_for_latched_publisher()
 
@@ -63,7 +64,7 @@ class AnyDurabilitySubscription:
             publisher.qos_profile.durability == latched
             for publisher in self._node.get_publishers_info_by_topic(topic)
         ):
-            self._latched = self._subscribe(latched)
+            self._latched = self._subscribe(latched, self._once_if_newest)
 
     def destroy(self) -> None:
         """Remove both subscriptions."""
@@ -71,16 +72,22 @@ class AnyDurabilitySubscription:
             if subscription is not None:
                 self._node.destroy_subscription(subscription)
 
-    def _subscribe(self, durability: QoSDurabilityPolicy) -> Any:
+    def _subscribe(self, durability: QoSDurabilityPolicy, callback: Callable[[Any, Any], None]) -> Any:
         qos = QoSProfile(
             history=QoSHistoryPolicy.KEEP_LAST,
             depth=10,
             reliability=QoSReliabilityPolicy.RELIABLE,
             durability=durability,
         )
-        return self._node.create_subscription(self._kind, self._topic, self._once, qos)
+        return self._node.create_subscription(self._kind, self._topic, callback, qos)
+
+    def _once_if_newest(self, message: Any, info: Any) -> None:
+        """Hear what a latched publisher said, unless something newer has been heard: a stop stays a stop."""
+        if info["source_timestamp"] >= self._newest_ns:
+            self._once(message, info)
 
     def _once(self, message: Any, info: Any) -> None:
+        self._newest_ns = max(self._newest_ns, info["source_timestamp"])
         key = (info["source_timestamp"], repr(message))
         if key not in self._seen:
             self._seen.append(key)

@@ -61,6 +61,7 @@ class RunningPolicy:
         self._status_period_ns = NS_PER_S / parameters.status_rate_hz
         self._last_verdict: Verdict | None = None
         self._last_status_ns = 0
+        self._is_closed = False
         with ExitStack() as opened:
             output = CommandOutput(node, spec, parameters.command_enabled)
             opened.callback(output.destroy)
@@ -86,11 +87,14 @@ class RunningPolicy:
     def close(self) -> None:
         """Stand still, and let go of everything in the reverse order."""
         self._opened.close()
+        self._is_closed = True
 
     def at_edge(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``callback`` such that an error in it stops the arm instead of the process."""
 
         def guarded(*arguments: Any) -> Any:
+            if self._is_closed:
+                return None  # what was already waiting in the executor comes too late
             try:
                 return callback(*arguments)
             except Exception as error:
@@ -132,10 +136,9 @@ class RunningPolicy:
         if has_changed:
             detail = f": {verdict.detail}" if verdict.detail else ""
             self._node.get_logger().info(f"{verdict.state.name.lower()}{detail}")
-        if (
-            has_changed
-            or self._node.get_clock().now().nanoseconds - self._last_status_ns >= self._status_period_ns
-        ):
+        # A status of the future is old, too: the clock has jumped back.
+        age_ns = self._node.get_clock().now().nanoseconds - self._last_status_ns
+        if has_changed or not 0 <= age_ns < self._status_period_ns:
             self.report(verdict)
 
     def _on_results(self) -> None:

@@ -36,5 +36,9 @@ def apply_base_motion(pose_tcp_in_base: Pose, motion: ArrayLike) -> Pose:
 def base_motion_between(pose_tcp_in_base: Pose, pose_target_in_base: Pose) -> FloatArray:
     """Return the base-frame motion that ``apply_base_motion`` turns into the target; angles in [-pi, pi)."""
     translation_m = pose_target_in_base.position_m - pose_tcp_in_base.position_m
-    angles_rad = wrap_angle(pose_target_in_base.euler_xyz_rad - pose_tcp_in_base.euler_xyz_rad)
-    return np.concatenate([translation_m, angles_rad])
+    start, (roll, pitch, yaw) = pose_tcp_in_base.euler_xyz_rad, pose_target_in_base.euler_xyz_rad
+    # Two triples of angles mean the target's rotation; beyond a pitch of 90 degrees the other one is the near one.
+    triples = np.array([[roll, pitch, yaw], [roll + np.pi, np.pi - pitch, yaw + np.pi]])
+    differences = wrap_angle(triples - start)
+    nearest = differences[np.abs(differences).max(axis=1).argmin()]
+    return np.concatenate([translation_m, nearest])
