@@ -79,6 +79,11 @@ def checkpoint_path(checkpoint: str, spec: Path, is_simulated: bool) -> str:
     return str(untrained_checkpoint(spec))
 
 
+def end_the_others(event: object, context: LaunchContext) -> list:
+    """Return what ends the other node when one has ended by itself."""
+    return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
+
+
 def start_nodes(context: LaunchContext) -> list:
     """Return the nodes for the values of the launch arguments."""
 
@@ -94,7 +99,7 @@ def start_nodes(context: LaunchContext) -> list:
             name="policy_node",
             namespace="",
             output="screen",
-            on_exit=Shutdown(),
+            on_exit=end_the_others,
             parameters=[
                 value("params_file"),
                 {
@@ -114,7 +119,7 @@ def start_nodes(context: LaunchContext) -> list:
                 executable="sim_node",
                 name="sim_robot",
                 output="screen",
-                on_exit=Shutdown(),
+                on_exit=end_the_others,
                 parameters=[{"robot_spec": str(spec), "seed": int(value("seed"))}],
             )
         )
