@@ -85,6 +85,7 @@ class ControlLoop:
         self._episode = 0
         self._last_ns = 0
         self._undecodable: ObservationRefusedError | None = None
+        self._measured: Pose | None = None
         self._due: InferenceResult | None = None
         self._parameters = parameters
         self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
@@ -202,26 +203,18 @@ class ControlLoop:
         return now
 
     def _look(self, now_ns: int) -> None:
-        """Tell the supervisor what can be seen from here: the streams, and the inference thread."""
+        """Tell the supervisor what can be seen from here: streams, measured pose, inference thread."""
         if not self._thread.is_alive:
             self.supervisor.note_failure(Reason.INFERENCE_DEAD, "the inference thread has ended")
         try:
             self.observer.require_fresh(now_ns)
+            self._measured = self.observer.measured_pose(now_ns)
+            self.supervisor.note_pose(self.controller.why_not_move(self._measured))
             refusal = self._undecodable
-        except ObservationRefusedError as stale:
-            refusal = stale
+        except ObservationRefusedError as found:
+            refusal = found
         if self.supervisor.note_observation(refusal):
             self.controller.guard.count_refused_observation()
-        if refusal is None:
-            self._look_at_pose(now_ns)
-
-    def _look_at_pose(self, now_ns: int) -> None:
-        try:
-            measured = self.observer.measured_pose(now_ns)
-        except ObservationRefusedError as undecodable:
-            self.supervisor.note_observation(undecodable)
-        else:
-            self.supervisor.note_pose(self.controller.why_not_move(measured))
 
     def _step_policy_if_due(self, now_ns: int, *, picture_arrived: bool) -> None:
         wants_observations = self.supervisor.verdict(now_ns).wants_observations
@@ -281,14 +274,8 @@ class ControlLoop:
         if not verdict.may_move:
             self._stand_still(now)
             return verdict
-        try:
-            measured = self.observer.measured_pose(now.nanoseconds)
-        except ObservationRefusedError as refusal:
-            self._undecodable = refusal
-            self.supervisor.note_observation(refusal)
-            self._stand_still(now)
-            return self.supervisor.verdict(now.nanoseconds)
-        self._move(measured, now)
+        assert self._measured is not None, "the look that allowed motion has seen the pose"
+        self._move(self._measured, now)
         return verdict
 
     def _move(self, measured: Pose, now: Time) -> None:
