@@ -86,8 +86,8 @@ class RunningPolicy:
 
     def close(self) -> None:
         """Stand still, and let go of everything in the reverse order."""
-        self._opened.close()
         self._is_closed = True
+        self._opened.close()
 
     def at_edge(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``callback`` such that an error in it stops the arm instead of the process."""
