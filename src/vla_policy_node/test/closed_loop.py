@@ -167,6 +167,13 @@ class ClosedLoop:
     probe: Probe
     node: PolicyNode
     policy: SwingingPolicy
+    executor: SingleThreadedExecutor
+
+    def transition(self, name: str) -> None:
+        """Make a lifecycle transition in the node's own thread, as its services do."""
+        done = self.executor.create_task(getattr(self.node, f"trigger_{name}"))
+        wait_until(done.done, f"the transition {name}")
+        assert done.result().name == "SUCCESS"
 
     def run(self, sentence: str = "swing") -> None:
         """Give a sentence and wait until the arm really moves."""
@@ -193,14 +200,14 @@ def simulated_robot(spec: Path = SIM_ARM) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def spinning(node: Node) -> Iterator[None]:
-    """Spin a node in a thread of its own."""
+def spinning(node: Node) -> Iterator[SingleThreadedExecutor]:
+    """Spin a node in a thread of its own; everything else that touches the node runs there, too, or after it."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
     try:
-        yield
+        yield executor
     finally:
         executor.shutdown()
         thread.join(5.0)
@@ -216,11 +223,12 @@ def closed_loop(
     values = {"robot_spec": str(SIM_ARM), "command_enabled": True} | parameters
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = PolicyNode(lambda *_: policy, parameter_overrides=overrides)
-    with spinning(node):
+    with spinning(node) as executor:
+        loop = ClosedLoop(probe, node, policy, executor)
         try:
-            assert node.trigger_configure().name == "SUCCESS"
+            loop.transition("configure")
             if activate:
-                assert node.trigger_activate().name == "SUCCESS"
-            yield ClosedLoop(probe, node, policy)
+                loop.transition("activate")
+            yield loop
         finally:
-            node.trigger_shutdown()
+            loop.transition("shutdown")

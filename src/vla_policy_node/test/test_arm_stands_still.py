@@ -75,7 +75,7 @@ CAUSES = {
         "512",
     ),
     "deactivation": (
-        lambda loop: loop.node.trigger_deactivate(),
+        lambda loop: loop.transition("deactivate"),
         INACTIVE,
         PolicyStatus.REASON_NOT_ACTIVE,
         "active",

@@ -80,7 +80,7 @@ def test_a_stop_outlasts_an_older_sentence_that_is_still_latched(robot: Probe) -
     time.sleep(0.3)
     with closed_loop(robot, activate=False) as loop:
         robot.say("")
-        loop.node.trigger_activate()
+        loop.transition("activate")
         time.sleep(1.5)
         assert robot.status is not None
         assert robot.status.reason == PolicyStatus.REASON_INSTRUCTION_EMPTY

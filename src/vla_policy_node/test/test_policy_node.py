@@ -283,7 +283,7 @@ def test_an_estop_outlasts_deactivation_and_cleanup(robot: Probe) -> None:
         robot.press_estop(pressed=False)
         time.sleep(0.2)
         for transition in ("deactivate", "cleanup", "configure", "activate"):
-            assert getattr(loop.node, f"trigger_{transition}")().name == "SUCCESS"
+            loop.transition(transition)
         robot.wait_for_state(PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_ESTOP)
         assert robot.trigger("/policy_node/arm").success
         loop.run()
