@@ -31,6 +31,7 @@ from vla_policy_node.policy_node import PolicyNode
 
 SIM_ARM = Path(__file__).resolve().parents[3] / "config" / "robots" / "sim_arm.yaml"
 PERIOD_S = 0.1
+STILL_RAD_S = 0.02
 CONTRACT = PolicyContract(
     cameras=("static", "wrist"),
     image_aspects=(1.0, 1.0),
@@ -141,6 +142,17 @@ class Probe(Node):
         ]
         assert speeds, "no joint state in that time"
         return max(speeds)
+
+    def wait_until_still(self) -> None:
+        """Wait until the arm rests, and see that it goes on resting; test_arm_stands_still.py says how soon."""
+        began_s = time.time()
+        wait_until(
+            lambda: time.time() > began_s + 0.3 and self.joint_speed(time.time() - 0.2) < STILL_RAD_S,
+            "the arm to rest",
+            timeout_s=3.0,
+        )
+        time.sleep(0.3)
+        assert self.joint_speed(time.time() - 0.3) < STILL_RAD_S
 
 
 def prepare(probe: Probe) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from closed_loop import PERIOD_S, ClosedLoop, Probe, closed_loop, prepare
+from closed_loop import PERIOD_S, STILL_RAD_S, ClosedLoop, Probe, closed_loop, prepare
 
 from vla_msgs.msg import PolicyStatus
 
 pytestmark = pytest.mark.ros
 
-STILL_RAD_S = 0.02
 BOUND_S = 2 * PERIOD_S
 # The simulated robot publishes every 10 ms; with a gap like this its process did not run.
 STARVED_S = 0.05

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, spinning, wait_until
+from closed_loop import CONTRACT, SIM_ARM, STILL_RAD_S, Probe, SwingingPolicy, closed_loop, spinning, wait_until
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -41,12 +41,11 @@ def test_commands_are_off_until_asked_for(robot: Probe) -> None:
         robot.wait_for_state(PolicyStatus.STATE_RUNNING)
         wait_until(lambda: len(robot.shadow_commands) > 20, "shadow commands")
         assert not robot.commands
-        assert robot.joint_speed(time.time() - 0.3) < 0.02
+        assert robot.joint_speed(time.time() - 0.3) < STILL_RAD_S
         robot.set_parameter("policy_node", "command_enabled", True)
         wait_until(lambda: robot.joint_speed(time.time() - 0.3) > 0.05, "motion")
         robot.set_parameter("policy_node", "command_enabled", False)
-        time.sleep(0.3)
-        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.wait_until_still()
 
 
 def test_a_sentence_before_activation_moves_nothing(robot: Probe) -> None:
@@ -68,7 +67,7 @@ def test_twist_moves_the_arm_and_stops_with_zero(robot: Probe, tmp_path: Path) -
         robot.wait_for_state(PolicyStatus.STATE_IDLE)
         time.sleep(0.3)
         assert robot.commands[-1].twist.linear.y == 0.0
-        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.wait_until_still()
 
 
 def configure(policy: SwingingPolicy, **parameters: Any) -> tuple[str, str]:
@@ -157,8 +156,7 @@ def test_a_lying_image_holds_the_arm_with_a_sentence(robot: Probe, fields: dict[
         status = robot.wait_for_state(PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_STREAM_INVALID)
         assert words in status.detail
         assert "static" in status.detail
-        time.sleep(0.3)
-        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.wait_until_still()
         robot.destroy_timer(timer)
     robot.destroy_publisher(publisher)
 
@@ -170,7 +168,7 @@ def test_a_slow_model_is_reported_and_its_old_actions_are_not_executed(robot: Pr
         status = robot.wait_for_state(PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_ACTION_LATE)
         assert "0.5 s" in status.detail
         time.sleep(1.0)
-        assert robot.joint_speed(time.time() - 0.5) < 0.02
+        assert robot.joint_speed(time.time() - 0.5) < STILL_RAD_S
         loop.policy.misbehave = lambda actions: None
         loop.run()
 
@@ -237,8 +235,7 @@ def test_a_tcp_pose_far_outside_the_workspace_holds_the_arm(robot: Probe) -> Non
         timer = robot.create_timer(0.01, publish)
         status = robot.wait_for_state(PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_POSE_IMPLAUSIBLE)
         assert "outside the workspace" in status.detail
-        time.sleep(0.3)
-        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.wait_until_still()
         robot.destroy_timer(timer)
     robot.destroy_publisher(publisher)
 
@@ -326,8 +323,7 @@ def test_an_error_inside_the_node_stops_the_arm_and_not_the_process(robot: Probe
         loop.policy.infer = lambda *_: broken  # type: ignore[method-assign]
         status = robot.wait_for_state(PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_INTERNAL_ERROR)
         assert "Error" in status.detail
-        time.sleep(0.3)
-        assert robot.joint_speed(time.time() - 0.1) < 0.02
+        robot.wait_until_still()
 
 
 def test_an_error_while_loading_is_a_sentence(ros: None) -> None:

@@ -4,7 +4,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -43,8 +42,7 @@ def test_an_interrupted_node_says_still_and_ends_quietly(robot: Probe, number: s
     assert "Traceback" not in errors
     last, before = robot.commands[-1].pose.position, robot.commands[-2].pose.position
     assert (last.x, last.y, last.z) == pytest.approx((before.x, before.y, before.z), abs=0.003)
-    time.sleep(0.3)
-    assert robot.joint_speed(time.time() - 0.1) < 0.02
+    robot.wait_until_still()
 
 
 def test_a_killed_node_leaves_a_position_controlled_arm_still(robot: Probe) -> None:
@@ -54,8 +52,7 @@ def test_a_killed_node_leaves_a_position_controlled_arm_still(robot: Probe) -> N
     wait_until(lambda: len(robot.commands) > 20, "commands")
     process.kill()
     process.communicate(timeout=10)
-    time.sleep(0.3)
-    assert robot.joint_speed(time.time() - 0.1) < 0.02
+    robot.wait_until_still()
 
 
 def test_a_node_that_cannot_start_ends_with_a_sentence(ros: None) -> None:
