@@ -16,10 +16,10 @@ from vla_core.actions.normalization import NormalizationSpec, unnormalize
 from vla_core.images import ImageSpec, preprocess_image
 from vla_core.model.backbone import build_backbone_without_weights
 from vla_core.model.config import HeadConfig, LossConfig, ModelConfig
-from vla_core.model.history import History, advance_history
+from vla_core.model.heads.lstm_history import History, advance_history
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
-from vla_core.model.lrn_sequence import insert_pictures
-from vla_core.model.lstm_head import LstmHead, PredictedChunks
+from vla_core.model.token_sequence import insert_pictures
+from vla_core.model.heads.lstm import LstmHead, PredictedChunks
 from vla_core.model.prompt import PromptTokenizer, Tokens
 from vla_core.model.robovlms_keys import from_robovlms, rename_robovlms_key
 from vla_core.model.vla import VlaModel

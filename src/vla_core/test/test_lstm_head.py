@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_core.model.config import HeadConfig
-from vla_core.model.history import History, advance_history
-from vla_core.model.lstm_head import LstmHead
+from vla_core.model.heads.lstm_history import History, advance_history
+from vla_core.model.heads.lstm import LstmHead
 
 DIM, HIDDEN, LAYERS, CHUNK = 6, 5, 4, 3
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vla_core.model.lrn_sequence import insert_lrn, insert_pictures, take_lrn
+from vla_core.model.token_sequence import insert_lrn, insert_pictures, take_lrn
 
 DIM = 3
 LRN, EOS, PAD = -1.0, -2.0, -3.0

@@ -11,7 +11,7 @@ from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone
 from vla_core.model.config import LossConfig, ModelConfig
 from vla_core.model.loss import TargetChunks, policy_loss
-from vla_core.model.lstm_head import PredictedChunks
+from vla_core.model.heads.lstm import PredictedChunks
 from vla_core.model.prompt import Tokens
 from vla_core.model.vla import VlaModel
 

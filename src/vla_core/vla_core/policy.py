@@ -18,8 +18,8 @@ from vla_core.actions.gripper import open_from_logit
 from vla_core.checkpoint import Checkpoint, load_checkpoint
 from vla_core.geometry import Pose
 from vla_core.images import preprocess_image
-from vla_core.model.lrn_sequence import LrnSequence
-from vla_core.model.lstm_head import PredictedChunks
+from vla_core.model.token_sequence import LrnSequence
+from vla_core.model.heads.lstm import PredictedChunks
 from vla_core.policy_contract import PolicyContract
 from vla_core.types import ActionChunk, Observation
 

@@ -7,7 +7,7 @@ import torch
 
 from vla_core.checkpoint import load_checkpoint
 from vla_core.geometry import Pose
-from vla_core.model.kosmos2 import Kosmos2Backbone
+from vla_core.model.backbones.kosmos2 import Kosmos2Backbone
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.policy import VlaPolicy
 from vla_core.robot_spec import RobotSpec

@@ -1,31 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the model asks of a vision-language backbone, and the backbones that there are.
 
-A new backbone is one file with a class that satisfies ``Backbone``, and one line in ``BACKBONES``.
+A new backbone is one file in ``backbones/`` with a class that satisfies ``Backbone``, one line in ``_CLASSES`` and
+one in ``BackboneKind``.
 
-Shapes: B batch, L tokens, V tokens per picture, D embedding, S image side.
+Shapes: B batch, L tokens, V tokens per picture, D embedding, P picture embedding, S image side.
 """
 
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla_core.errors import CheckpointError
-from vla_core.model.config import BackboneKind
-from vla_core.model.kosmos2 import Kosmos2Backbone
+from vla_core.images import ImageSpec
+from vla_core.model.config import BackboneKind, PromptConfig
+from vla_core.model.token_sequence import TokenSequence
 
 
 class Backbone(Protocol):
     """A causal vision-language model, opened up so that the suite builds the sequence itself.
 
-    Implementations are also ``nn.Module``. The head that predicts words is not part of a backbone.
+    Implementations are also ``nn.Module``. Parameters carry the names that transformers gives them, behind
+    ``model.``; the head that predicts words is there, but only ``logits`` runs it.
+
+    Attributes:
+        prompt: The text around an instruction that suits the pretrained model.
+        pictures_in_sequence: Whether pictures are tokens of the sequence, or are attended to beside it.
     """
+
+    prompt: ClassVar[PromptConfig]
+    pictures_in_sequence: ClassVar[bool]
 
     @property
     def embed_dim(self) -> int:
         """D, width of the language model."""
+
+    @property
+    def picture_dim(self) -> int:
+        """P, width of picture tokens: D where they are in the sequence."""
 
     @property
     def num_image_tokens(self) -> int:
@@ -43,28 +58,64 @@ class Backbone(Protocol):
     def embedding_std(self) -> float:
         """Spread of the word embeddings, for initialising new tokens beside them."""
 
+    @property
+    def word_embedding(self) -> nn.Module:
+        """The table of word embeddings."""
+
+    @property
+    def language_layers(self) -> nn.ModuleList:
+        """The layers of the language model, first to last."""
+
+    @property
+    def vision_tower(self) -> nn.Module:
+        """The network that reads pixels."""
+
+    @property
+    def generator(self) -> Any:
+        """The transformers model, which can ``generate`` text."""
+
     @classmethod
     def from_pretrained(cls, folder: Path, dtype: torch.dtype) -> Self:
         """Return the backbone in a Hugging Face folder, with its weights."""
 
     @classmethod
     def without_weights(cls, folder: Path) -> Self:
-        """Return the backbone that a folder's configuration describes, on the meta device."""
+        """Return the backbone that a folder's configuration describes: parameters on meta, buffers computed."""
 
-    def fill_buffers(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Compute what is not saved with the weights, after weights took the place of meta tensors."""
+    @classmethod
+    def image_spec(cls, folder: Path) -> ImageSpec:
+        """Return size and normalisation of pictures that a folder's image processor asks for."""
+
+    def finish_loading(self, dtype: torch.dtype) -> None:
+        """Tie weights and cast buffers, after weights took the place of meta tensors."""
 
     def embed_text(self, ids_BL: Tensor) -> Tensor:
-        """Return word embeddings (B, L, D), unscaled."""
+        """Return word embeddings (B, L, D), as ``hidden_states`` reads them."""
 
     def encode_images(self, images_B3SS: Tensor) -> Tensor:
-        """Return picture tokens (B, V, D) at the scale of word embeddings."""
+        """Return picture tokens (B, V, P); at the scale of word embeddings where they are in the sequence."""
 
-    def hidden_states(self, embeds_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """Return the last hidden states (B, L, D), after the final normalisation; the mask is 0 at padding."""
+    def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
+        """Return the last hidden states (B, L, D), after the final normalisation.
+
+        Args:
+            sequence: Tokens; with a cache only the new ones, and the mask of all.
+            cache: From ``new_cache``; remembers keys and values.
+        """
+
+    def new_cache(self) -> Any:
+        """Return an empty store of keys and values."""
+
+    def logits(self, hidden_BLD: Tensor) -> Tensor:
+        """Return the scores of the next word (B, L, vocabulary)."""
 
 
-BACKBONES: dict[BackboneKind, type[Backbone]] = {"kosmos2": Kosmos2Backbone}
+_CLASSES: dict[BackboneKind, str] = {"kosmos2": "Kosmos2Backbone"}
+
+
+def backbone_class(kind: BackboneKind) -> type[Backbone]:
+    """Return the class of a kind of backbone; its file is imported only now."""
+    return cast(type[Backbone], getattr(import_module(f"vla_core.model.backbones.{kind}"), _CLASSES[kind]))
 
 
 def load_pretrained_backbone(kind: BackboneKind, folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
@@ -74,17 +125,17 @@ def load_pretrained_backbone(kind: BackboneKind, folder: Path, dtype: torch.dtyp
         CheckpointError: The folder is missing or does not hold such a backbone.
     """
     _require_config(folder)
-    return BACKBONES[kind].from_pretrained(folder, dtype)
+    return backbone_class(kind).from_pretrained(folder, dtype)
 
 
 def build_backbone_without_weights(kind: BackboneKind, folder: Path) -> Backbone:
-    """Return a backbone on the meta device, shaped by a folder's configuration.
+    """Return a backbone whose parameters are on the meta device, shaped by a folder's configuration.
 
     Raises:
         CheckpointError: The folder is missing or its configuration is not of that kind.
     """
     _require_config(folder)
-    return BACKBONES[kind].without_weights(folder)
+    return backbone_class(kind).without_weights(folder)
 
 
 def _require_config(folder: Path) -> None:

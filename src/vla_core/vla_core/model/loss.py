@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vla_core.model.config import LossConfig
-from vla_core.model.lstm_head import PredictedChunks
+from vla_core.model.heads.lstm import PredictedChunks
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from vla_core.model.backbone import Backbone
 from vla_core.model.config import ModelConfig
-from vla_core.model.history import History, advance_history
-from vla_core.model.lrn_sequence import LrnSequence, insert_lrn, insert_pictures, take_lrn
-from vla_core.model.lstm_head import LstmHead, PredictedChunks
+from vla_core.model.heads.lstm_history import History, advance_history
+from vla_core.model.token_sequence import LrnSequence, insert_lrn, insert_pictures, take_lrn
+from vla_core.model.heads.lstm import LstmHead, PredictedChunks
 from vla_core.model.prompt import Tokens
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vla_core.model.lstm_head import LstmHead, PredictedChunks
+from vla_core.model.heads.lstm import LstmHead, PredictedChunks
 
 
 @dataclass(frozen=True, eq=False)

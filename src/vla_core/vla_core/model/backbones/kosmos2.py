@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kosmos-2.
+
+Image features are taken as in Kosmos-2 and RoboVLMs: vision transformer, its final layer norm over every patch,
+unit length, then the resampler to ``latent_query_num`` tokens. The language model scales everything that it is
+given by the square root of its width and adds sinusoidal positions, pictures and [LRN] included.
+
+Shapes: B batch, L tokens, V tokens per picture, D embedding, S image side, P patches, E width of the vision tower.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
+
+from vla_core.model.backbones.hugging_face import HuggingFaceBackbone
+from vla_core.model.config import PromptConfig
+from vla_core.model.token_sequence import TokenSequence
+
+
+class Kosmos2Backbone(HuggingFaceBackbone):
+    """Adapter around ``transformers.Kosmos2ForConditionalGeneration``."""
+
+    title = "Kosmos-2"
+    model_types = ("kosmos-2",)
+    config_class = Kosmos2Config
+    model_class = Kosmos2ForConditionalGeneration
+    prompt: ClassVar[PromptConfig] = PromptConfig(text="<grounding>An image of a robot {instruction}")
+
+    @property
+    def embed_dim(self) -> int:
+        """D, width of the language model."""
+        return int(self._config.text_config.embed_dim)
+
+    @property
+    def num_image_tokens(self) -> int:
+        """V, tokens that one picture becomes."""
+        return int(self._config.latent_query_num)
+
+    @property
+    def word_embedding(self) -> nn.Module:
+        """The table of word embeddings."""
+        return self.model.text_model.model.embed_tokens  # type: ignore[no-any-return]
+
+    @property
+    def language_layers(self) -> nn.ModuleList:
+        """The layers of the language model."""
+        return self.model.text_model.model.layers  # type: ignore[no-any-return]
+
+    @property
+    def vision_tower(self) -> nn.Module:
+        """The vision transformer."""
+        return self.model.vision_model  # type: ignore[no-any-return]
+
+    def finish_loading(self, dtype: torch.dtype) -> None:
+        """Tie weights and cast the table of positions, which is added to embeddings."""
+        super().finish_loading(dtype)
+        positions = self.model.text_model.model.embed_positions
+        positions.weights = positions.weights.to(dtype=dtype)
+
+    def encode_images(self, images_B3SS: Tensor) -> Tensor:
+        """Return picture tokens (B, V, D)."""
+        vision = self.model.vision_model
+        patches_BPE = vision.model.post_layernorm(vision(pixel_values=images_B3SS).last_hidden_state)
+        tokens_BVD, _ = self.model.image_to_text_projection(functional.normalize(patches_BPE, dim=-1))
+        return tokens_BVD  # type: ignore[no-any-return]
+
+    def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
+        """Return the last hidden states (B, L, D), after the final layer norm."""
+        output = self.model.text_model.model(
+            inputs_embeds=sequence.embeds,
+            attention_mask=sequence.mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return output.last_hidden_state  # type: ignore[no-any-return]

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sequence that the language model reads, for example ``[BOS][pictures][text][LRN][EOS]``.
+
+[LRN] stands directly before the last ``tokens_after_lrn`` tokens of the sample's own text, and padding comes after
+those. With causal attention nothing after [LRN] can reach it, so a sample does not depend on its batch mates.
+RoboVLMs instead inserts before the end of the *padded* row: shorter sentences of a batch read
+``[text][EOS][PAD...][LRN][PAD]``. ``compat="robovlms"`` does the same; for a single sentence the two are equal.
+
+Text comes first and is independent of the pictures, so that a stream builds it once per sentence.
+
+Shapes: B batch, T ticks, F frames (B * T), L tokens, Q [LRN] copies, K new tokens, C pictures, V tokens per
+picture, I tokens of all pictures (C * V), D embedding.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vla_core.model.config import Compat
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSequence:
+    """Embedded tokens with [LRN] among them.
+
+    Attributes:
+        embeds: (B, L, D) embeddings, right-padded.
+        mask: (B, L) 1 at tokens, 0 at padding.
+        lrn_position: (B,) position of the first [LRN] copy.
+        num_lrn: Q, how many copies follow each other; 0 where there is no [LRN].
+        picture_starts: Position of the first token of each picture; empty before there are pictures, and where
+            they are not part of the sequence.
+        pictures: (B, I, P) tokens of pictures that are attended to beside the sequence, or ``None``.
+    """
+
+    embeds: Tensor
+    mask: Tensor
+    lrn_position: Tensor
+    num_lrn: int
+    picture_starts: tuple[int, ...] = ()
+    pictures: Tensor | None = None
+
+    def repeat(self, times: int) -> "TokenSequence":
+        """Return the sequence of text with each row repeated: B * times rows."""
+        if times == 1:
+            return self
+        return replace(
+            self,
+            embeds=self.embeds.repeat_interleave(times, dim=0),
+            mask=self.mask.repeat_interleave(times, dim=0),
+            lrn_position=self.lrn_position.repeat_interleave(times),
+        )
+
+
+def insert_lrn(
+    text_BLD: Tensor, mask_BL: Tensor, lrn_D: Tensor, *, num_lrn: int, tokens_after: int, compat: Compat | None
+) -> TokenSequence:
+    """Return embedded, right-padded text with ``num_lrn`` copies of [LRN] before its last ``tokens_after`` tokens."""
+    length = text_BLD.shape[1]
+    padded_B = torch.full((text_BLD.shape[0],), length, device=text_BLD.device)
+    position_B = (padded_B if compat == "robovlms" else mask_BL.sum(dim=1)) - tokens_after
+    copies_BQD = lrn_D.to(text_BLD.dtype).expand(text_BLD.shape[0], num_lrn, -1)
+    return TokenSequence(*_insert(text_BLD, mask_BL, copies_BQD, position_B), position_B, num_lrn)
+
+
+def insert_before_lrn(sequence: TokenSequence, tokens_BKD: Tensor) -> TokenSequence:
+    """Return the sequence with more tokens directly in front of [LRN]."""
+    embeds, mask = _insert(
+        sequence.embeds, sequence.mask, tokens_BKD.to(sequence.embeds.dtype), sequence.lrn_position
+    )
+    return replace(sequence, embeds=embeds, mask=mask, lrn_position=sequence.lrn_position + tokens_BKD.shape[1])
+
+
+def insert_pictures(text: TokenSequence, pictures_BCVD: Tensor, *, after: int) -> TokenSequence:
+    """Return the sequence with the tokens of all pictures after its first ``after`` tokens."""
+    _, num_pictures, num_tokens, _ = pictures_BCVD.shape
+    pictures_BID = pictures_BCVD.flatten(1, 2).to(text.embeds.dtype)
+    ones_BI = text.mask.new_ones(pictures_BID.shape[:2])
+    return replace(
+        text,
+        embeds=torch.cat([text.embeds[:, :after], pictures_BID, text.embeds[:, after:]], dim=1),
+        mask=torch.cat([text.mask[:, :after], ones_BI, text.mask[:, after:]], dim=1),
+        lrn_position=text.lrn_position + num_pictures * num_tokens,
+        picture_starts=tuple(after + i * num_tokens for i in range(num_pictures)),
+    )
+
+
+def join_ticks(sequence: TokenSequence, ticks: int) -> TokenSequence:
+    """Return B sequences of T ticks each, in order, from the F sequences of single ticks.
+
+    ``lrn_position`` becomes (B, T).
+    """
+    length = sequence.embeds.shape[1]
+    starts_T = torch.arange(ticks, device=sequence.embeds.device) * length
+    return TokenSequence(
+        embeds=sequence.embeds.unflatten(0, (-1, ticks)).flatten(1, 2),
+        mask=sequence.mask.unflatten(0, (-1, ticks)).flatten(1, 2),
+        lrn_position=sequence.lrn_position.unflatten(0, (-1, ticks)) + starts_T,
+        num_lrn=sequence.num_lrn,
+        picture_starts=tuple(t * length + start for t in range(ticks) for start in sequence.picture_starts),
+        pictures=None if sequence.pictures is None else sequence.pictures.unflatten(0, (-1, ticks)).flatten(1, 2),
+    )
+
+
+def split_ticks(hidden_BLD: Tensor, ticks: int) -> Tensor:
+    """Return the hidden states of joined ticks as those of F single ticks."""
+    return hidden_BLD.unflatten(1, (ticks, -1)).flatten(0, 1)
+
+
+def take_lrn(hidden_BLD: Tensor, sequence: TokenSequence) -> Tensor:
+    """Return the hidden states of the [LRN] copies (B, Q, D)."""
+    copies_Q = torch.arange(sequence.num_lrn, device=hidden_BLD.device)
+    position_BQ = sequence.lrn_position[:, None] + copies_Q
+    return hidden_BLD.gather(1, position_BQ[..., None].expand(-1, -1, hidden_BLD.shape[-1]))
+
+
+def _insert(embeds_BLD: Tensor, mask_BL: Tensor, tokens_BKD: Tensor, position_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Return embeddings and mask with K tokens inserted at a position of each row."""
+    (_, length, dim), num_new = embeds_BLD.shape, tokens_BKD.shape[1]
+    index_L = torch.arange(length + num_new, device=embeds_BLD.device)
+    offset_BL = index_L - position_B[:, None]
+    is_new_BL = (offset_BL >= 0) & (offset_BL < num_new)
+    source_BL = torch.where(offset_BL >= num_new, index_L - num_new, index_L).clamp(max=length - 1)
+    moved_BLD = embeds_BLD.gather(1, source_BL[..., None].expand(-1, -1, dim))
+    new_BLD = (
+        tokens_BKD.gather(1, offset_BL.clamp(0, max(num_new - 1, 0))[..., None].expand(-1, -1, dim))
+        if (num_new)
+        else moved_BLD
+    )
+    embeds = torch.where(is_new_BL[..., None], new_BLD, moved_BLD)
+    return embeds, mask_BL.gather(1, source_BL).masked_fill(is_new_BL, 1)
