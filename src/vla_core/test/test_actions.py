@@ -9,14 +9,23 @@ from hypothesis import strategies as st
 from pose_strategies import assert_pose_close, poses
 from scipy.spatial.transform import Rotation
 
-from vla_core.actions.action_space import ActionFrame, ActionSpace, action_towards, target_pose
+from vla_core.actions.action_space import ActionFrame, ActionSpace, action_towards, calvin_action, target_pose
 from vla_core.actions.frames import (
     apply_base_motion,
     apply_tcp_motion,
     base_motion_between,
     tcp_motion_between,
 )
-from vla_core.actions.normalization import NormalizationSpec, normalize, unnormalize
+from vla_core.actions.normalization import (
+    NormalizationSpec,
+    StandardizationSpec,
+    compand,
+    expand,
+    normalize,
+    standardize,
+    unnormalize,
+    unstandardize,
+)
 from vla_core.actions.robovlms_frame import base_to_robovlms_tcp, robovlms_tcp_to_base
 from vla_core.geometry import Pose
 
@@ -129,6 +138,82 @@ def test_percentiles_give_the_range_of_the_data() -> None:
     np.testing.assert_allclose(spec.high, 0.98 * np.arange(1, 7))
     with pytest.raises(ValueError, match="not below"):
         NormalizationSpec.from_percentiles(np.zeros((5, 7)))
+
+
+STANDARD = StandardizationSpec(mean=(0.1,) * 6, std=(0.5,) * 6)
+
+
+def test_standardisation_and_mu_law_repeat_robovlms() -> None:
+    golden = np.load(GOLDEN / "b_normalize.npz")
+    rows = slice(None, -1)  # the original leaves the last row as it is
+    for found, name in (
+        (standardize(golden["x2"][..., :6], STANDARD), "regularize_0p1_0p5"),
+        (unstandardize(golden["x2"][..., :6], STANDARD), "unregularize_0p1_0p5"),
+        (compand(golden["mu_in"][..., :6], 255), "mu_law"),
+        (expand(golden["mu_in"][..., :6], 255), "inv_mu_law"),
+    ):
+        np.testing.assert_allclose(found[rows], golden[name][rows, :6], atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(compand(golden["mu_in"][0, :6], 255), golden["mu_law_vec"][:6], atol=1e-12)
+    np.testing.assert_allclose(expand(golden["mu_in"][0, :6], 255), golden["inv_mu_law_vec"][:6], atol=1e-12)
+
+
+@given(arms, st.floats(1.0, 1000.0), arms, st.tuples(*[st.floats(1e-3, 3.0)] * 6))
+def test_standardisation_and_mu_law_have_inverses(
+    arm: np.ndarray, mu: float, mean: np.ndarray, std: tuple[float, ...]
+) -> None:
+    spec = StandardizationSpec(mean=tuple(mean.tolist()), std=std)
+    np.testing.assert_allclose(unstandardize(standardize(arm, spec), spec), arm, atol=1e-9)
+    np.testing.assert_allclose(expand(compand(arm, mu), mu), arm, atol=1e-9)
+    np.testing.assert_allclose(compand(expand(arm, mu), mu), arm, atol=1e-9)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@given(pose=poses(), arm=arms)
+def test_all_transforms_together_reach_the_same_target(frame: ActionFrame, pose: Pose, arm: np.ndarray) -> None:
+    space = ActionSpace(
+        frame=frame, normalization=NormalizationSpec.symmetric(3.2), standardization=STANDARD, mu_law=255
+    )
+    target = target_pose(space, pose, 0.5 * arm)
+    between = tcp_motion_between if frame == "tcp" else base_motion_between
+    assume(np.abs(between(pose, target) / space.scale).max() < 3.2)
+    assert_pose_close(target_pose(space, pose, action_towards(space, pose, target)), target)
+
+
+def test_transforms_are_undone_in_the_reverse_of_the_order_of_training() -> None:
+    range_ = NormalizationSpec.symmetric(0.65)
+    space = ActionSpace(frame="base", normalization=range_, standardization=STANDARD, mu_law=255)
+    rel_action = np.array([0.3, -0.2, 0.1, 0.4, -0.5, 0.05])
+    trained_on = compand(standardize(normalize(rel_action, range_), STANDARD), 255)
+    found = calvin_action(space, np.append(trained_on, 0.7), np.zeros(3))
+    np.testing.assert_allclose(found, np.append(rel_action, 1.0), atol=1e-12)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@given(pose=poses(), arm=arms)
+def test_a_calvin_action_leads_where_the_action_leads(frame: ActionFrame, pose: Pose, arm: np.ndarray) -> None:
+    space = ActionSpace(frame=frame, translation_m=0.03, normalization=NormalizationSpec.symmetric(0.65))
+    found = calvin_action(space, np.append(0.5 * arm, 0.2), pose.euler_xyz_rad)
+    assert found[6] == -1.0
+    assert_pose_close(target_pose(ActionSpace(frame="base"), pose, found[:6]), target_pose(space, pose, 0.5 * arm))
+
+
+def test_a_calvin_action_of_robovlms_tcp_frame_is_the_original_base_action(
+    robovlms_frames: dict[str, np.ndarray],
+) -> None:
+    space = ActionSpace(frame="robovlms_tcp")
+    for name, expected in (("action", "tcp_to_world_of_action"), ("action_tcp", "roundtrip")):
+        for action, state, base in zip(
+            *(robovlms_frames[key].reshape(64, -1) for key in (name, "robot_obs", expected)), strict=True
+        ):
+            # The original's own float32 error in rotations is up to 3e-5 of its scale.
+            np.testing.assert_allclose(calvin_action(space, action, state[3:6])[:6], base[:6], atol=1e-4)
+
+
+def test_a_standardisation_of_wrong_length_and_a_mu_law_of_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="std needs 6 values"):
+        StandardizationSpec(mean=(0.0,) * 6, std=(1.0,))
+    with pytest.raises(ValueError, match="mu_law must be above 0"):
+        ActionSpace(frame="base", mu_law=0.0)
 
 
 @pytest.mark.parametrize("key", ["translation_m", "rotation_rad"])

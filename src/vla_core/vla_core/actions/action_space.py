@@ -3,6 +3,9 @@
 
 The action space belongs to the checkpoint. ``target_pose`` and ``action_towards`` are inverse to each other for
 motions that the normalised range can express.
+
+From motion to action: scale, normalise, standardise, compand, frame of ``robovlms_tcp``. RoboVLMs trains in this
+order, so that its own frame change acts on numbers that are already normalised.
 """
 
 from dataclasses import dataclass
@@ -17,11 +20,23 @@ from vla_core.actions.frames import (
     base_motion_between,
     tcp_motion_between,
 )
-from vla_core.actions.normalization import NormalizationSpec, normalize, unnormalize
+from vla_core.actions.gripper import calvin_from_open
+from vla_core.actions.normalization import (
+    NormalizationSpec,
+    StandardizationSpec,
+    compand,
+    expand,
+    normalize,
+    standardize,
+    unnormalize,
+    unstandardize,
+)
 from vla_core.actions.robovlms_frame import base_to_robovlms_tcp, robovlms_tcp_to_base
 from vla_core.geometry import FloatArray, Pose
 
 ActionFrame = Literal["tcp", "base", "robovlms_tcp"]
+
+_CALVIN_SCALE = np.repeat([0.02, 0.05], 3)  # metres, then radians, per unit of CALVIN's rel_actions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +48,16 @@ class ActionSpace:
         translation_m: Metres per unit of translation (CALVIN: 0.02).
         rotation_rad: Radians per unit of rotation (CALVIN: 0.05).
         normalization: Range that maps to [-1, 1], or ``None`` when the policy speaks in units directly.
+        standardization: Mean and spread after normalising (RoboVLMs: ``regular_action``), or ``None``.
+        mu_law: Strength of the mu-law companding after that (RoboVLMs: 255), or ``None``.
     """
 
     frame: ActionFrame
     translation_m: float = 0.02
     rotation_rad: float = 0.05
     normalization: NormalizationSpec | None = None
+    standardization: StandardizationSpec | None = None
+    mu_law: float | None = None
 
     def __post_init__(self) -> None:
         if self.translation_m <= 0 or self.rotation_rad <= 0:
@@ -46,6 +65,8 @@ class ActionSpace:
                 "translation_m and rotation_rad must be above 0, found "
                 f"{self.translation_m:g} and {self.rotation_rad:g}"
             )
+        if self.mu_law is not None and self.mu_law <= 0:
+            raise ValueError(f"mu_law must be above 0 or null, found {self.mu_law:g}")
 
     @property
     def scale(self) -> FloatArray:
@@ -61,13 +82,7 @@ def target_pose(space: ActionSpace, pose_tcp_in_base: Pose, arm: ArrayLike) -> P
         pose_tcp_in_base: Pose that the action is relative to.
         arm: (6,) normalised; the first six columns of a longer action are used.
     """
-    units = np.asarray(arm, dtype=np.float64)[:6]
-    if space.frame == "robovlms_tcp":
-        # The original changes the frame while the action is still normalised.
-        units = robovlms_tcp_to_base(units, pose_tcp_in_base.euler_xyz_rad)
-    if space.normalization is not None:
-        units = unnormalize(units, space.normalization)
-    motion = units * space.scale
+    motion = _units_from_action(space, arm, pose_tcp_in_base.euler_xyz_rad) * space.scale
     apply = apply_tcp_motion if space.frame == "tcp" else apply_base_motion
     return apply(pose_tcp_in_base, motion)
 
@@ -82,6 +97,44 @@ def action_towards(space: ActionSpace, pose_tcp_in_base: Pose, pose_target_in_ba
     units = between(pose_tcp_in_base, pose_target_in_base) / space.scale
     if space.normalization is not None:
         units = normalize(units, space.normalization)
+    if space.standardization is not None:
+        units = standardize(units, space.standardization)
+    if space.mu_law is not None:
+        units = compand(units, space.mu_law)
     if space.frame == "robovlms_tcp":
         units = base_to_robovlms_tcp(units, pose_tcp_in_base.euler_xyz_rad)
+    return units
+
+
+def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLike) -> FloatArray:
+    """Return an action as CALVIN's environment takes it (``rel_actions``).
+
+    Args:
+        space: Meaning of the action.
+        action: (7,) normalised arm motion and ``gripper_open``: a row of ``ActionChunk.actions``.
+        euler_xyz_rad: (3,) extrinsic x-y-z angles of the TCP in base (``robot_obs[3:6]``).
+
+    Returns:
+        (7,) translation in base axes in units of 0.02 m, difference of Euler angles in units of 0.05 rad, and the
+        gripper: -1 close, +1 open. Not clipped.
+    """
+    row = np.asarray(action, dtype=np.float64)
+    motion = _units_from_action(space, row, euler_xyz_rad) * space.scale
+    if space.frame == "tcp":
+        pose = Pose.from_euler(np.zeros(3), euler_xyz_rad)
+        motion = base_motion_between(pose, apply_tcp_motion(pose, motion))
+    return np.append(motion / _CALVIN_SCALE, calvin_from_open(row[6]))
+
+
+def _units_from_action(space: ActionSpace, arm: ArrayLike, euler_xyz_rad: ArrayLike) -> FloatArray:
+    """Return the (6,) motion in units of the scale: in the tool frame for ``tcp``, in base for the others."""
+    units = np.asarray(arm, dtype=np.float64)[:6]
+    if space.frame == "robovlms_tcp":
+        units = robovlms_tcp_to_base(units, euler_xyz_rad)
+    if space.mu_law is not None:
+        units = expand(units, space.mu_law)
+    if space.standardization is not None:
+        units = unstandardize(units, space.standardization)
+    if space.normalization is not None:
+        units = unnormalize(units, space.normalization)
     return units
