@@ -27,7 +27,7 @@ ALLOWED = {
 # Layers of vla_core, lowest first: a file imports from its own layer and from those before it.
 LAYERS = [
     ("words", ["errors", "config", "geometry", "types", "latency", "instruction", "units"]),
-    ("numbers", ["actions", "images"]),
+    ("numbers", ["actions", "images", "robot_state"]),
     (
         "robot",
         ["robot_spec", "codecs", "timeline", "twist", "guard", "observer", "chunk_schedule", "policy_clock"],

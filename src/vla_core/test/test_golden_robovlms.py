@@ -14,22 +14,30 @@ from torch import Tensor
 from vla_core.actions.gripper import calvin_from_open, open_from_logit
 from vla_core.actions.normalization import NormalizationSpec, unnormalize
 from vla_core.images import ImageSpec, preprocess_image
-from vla_core.model.backbone import build_backbone_without_weights
-from vla_core.model.config import HeadConfig, LossConfig, ModelConfig
-from vla_core.model.heads.lstm_history import History, advance_history
+from vla_core.model.action_tokens import actions_of, token_ids_of
+from vla_core.model.build import build_model_without_weights
+from vla_core.model.config import ActionTokenConfig, HeadConfig, LossConfig, ModelConfig, PromptConfig
+from vla_core.model.heads import build_head
+from vla_core.model.heads.head import PredictedChunks
+from vla_core.model.heads.lstm import LstmHead
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
-from vla_core.model.token_sequence import insert_pictures
-from vla_core.model.heads.lstm import LstmHead, PredictedChunks
+from vla_core.model.policy_head import PolicyHeadModel
 from vla_core.model.prompt import PromptTokenizer, Tokens
 from vla_core.model.robovlms_keys import from_robovlms, rename_robovlms_key
+from vla_core.model.token_sequence import insert_pictures
 from vla_core.model.vla import VlaModel
-from vla_core.model.weights import assign_weights, require_same_tensors, shapes_of
+from vla_core.model.weights import assign_weights, require_same_tensors, shapes_of, stored_tensors
 
 needs_shared = pytest.mark.skipif(
     not SHARED_GOLDEN.is_dir(), reason=f"the whole reference cases are not at {SHARED_GOLDEN}"
 )
 CONFIG = ModelConfig(
-    window_size=4, chunk_size=3, image=ImageSpec(size_px=56), head=HeadConfig(hidden_size=32), compat="robovlms"
+    window_size=4,
+    chunk_size=3,
+    image=ImageSpec(size_px=56),
+    prompt=PromptConfig(text="<grounding>An image of a robot {instruction}"),
+    head=HeadConfig(hidden_size=32),
+    compat="robovlms",
 )
 
 
@@ -39,10 +47,9 @@ def case(name: str) -> dict[str, Tensor]:
 
 
 def model_of(name: str) -> VlaModel:
-    with torch.device("meta"):
-        model = VlaModel(CONFIG, build_backbone_without_weights("kosmos2", SHARED_GOLDEN / "tiny_kosmos2"))
+    model = build_model_without_weights(CONFIG, SHARED_GOLDEN / "tiny_kosmos2")
     tensors = from_robovlms(load_file(SHARED_GOLDEN / f"{name}.weights.safetensors"))
-    require_same_tensors(shapes_of(tensors), shapes_of(model.state_dict()), where=name)
+    require_same_tensors(shapes_of(tensors), shapes_of(stored_tensors(model)), where=name)
     return assign_weights(model, tensors).eval()
 
 
@@ -54,26 +61,26 @@ def close(found: Any, expected: Any, atol: float = 1e-4) -> None:
 def test_committed_crop_gives_the_same_sequence_and_lrn_embedding() -> None:
     arrays = np.load(LOCAL_GOLDEN / "kosmos2_lrn.npz")
     tensors = {key.removeprefix("weights/"): torch.from_numpy(arrays[key]) for key in arrays if "weights/" in key}
-    with torch.device("meta"):
-        model = VlaModel(CONFIG, build_backbone_without_weights("kosmos2", LOCAL_GOLDEN / "kosmos2_lrn"))
+    model = build_model_without_weights(CONFIG, LOCAL_GOLDEN / "kosmos2_lrn")
+    assert isinstance(model, PolicyHeadModel)
     head = LstmHead(CONFIG.head, embed_dim=64, chunk_size=3)
     head_tensors = {f"head.{key}": value for key, value in head.state_dict().items()}
     assign_weights(model, from_robovlms(tensors) | head_tensors).eval()
     text = model.embed_tokens(Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])))
     images = torch.from_numpy(arrays["images"])[:, 0]
-    pictures = model.backbone.encode_images(images.flatten(0, 1)).reshape(2, -1, 64)
-    sequence = insert_pictures(text, pictures)
+    pictures = model.backbone.encode_images(images.flatten(0, 1)).unflatten(0, (2, 2))
+    sequence = insert_pictures(text, pictures, after=1)
     close(sequence.embeds, arrays["embeds"], atol=1e-5)
     close(sequence.mask, arrays["attention_mask"], atol=0)
-    close(model.encode_tick(images, text), arrays["lrn"], atol=1e-5)
+    close(model.read_tick(model.encode_pictures(images), text), arrays["lrn"], atol=1e-5)
 
 
 @needs_shared
 def test_lstm_head_gives_the_same_chunks_losses_and_stream() -> None:
     arrays = case("c_LSTMDecoder_none_lat1")
-    head = LstmHead(HeadConfig(hidden_size=24), embed_dim=16, chunk_size=3)
+    head = LstmHead(HeadConfig(hidden_size=24), embed_dim=16, chunk_size=3, window_size=4)
     head.load_state_dict(load_file(SHARED_GOLDEN / "c_LSTMDecoder_none_lat1.weights.safetensors"))
-    chunks, _ = head(arrays["tok"][:, :, 0])
+    chunks = head(arrays["tok"][:, :, 0])
     close(chunks.arm, arrays["arm"])
     close(chunks.gripper_logit, arrays["gripper"][..., 0])
     for mask, suffix in ((arrays["mask"], "_masked"), (torch.ones_like(arrays["mask"]), "")):
@@ -81,11 +88,40 @@ def test_lstm_head_gives_the_same_chunks_losses_and_stream() -> None:
         close(loss.arm, arrays[f"loss_arm{suffix}"])
         close(loss.gripper, arrays[f"loss_gripper{suffix}"])
         close(loss.gripper_accuracy, arrays[f"acc_gripper{suffix}"], atol=1e-6)
-    history = History.empty(head, window_size=4)
+    history = head.new_history()
     for t, lrn_1D in enumerate(arrays["steps"][0]):
-        step, history = advance_history(head, history, lrn_1D)
+        step, history = head.step(lrn_1D, history)
         close(step.arm[:, 0], arrays["step_arm"][t])
         close(step.gripper_logit[:, 0], arrays["step_gripper"][t, ..., 0])
+
+
+@needs_shared
+@pytest.mark.parametrize("kind", ["FC", "GPT"])
+def test_other_heads_give_the_same_chunks_and_stream(kind: Any) -> None:
+    name = f"c_{kind}Decoder_none_lat1"
+    arrays, size = case(name), {"FC": 24, "GPT": 32}[kind]
+    config = HeadConfig(kind=kind.lower(), hidden_size=size, num_layers=8, num_attention_heads=8)
+    head = build_head(config, embed_dim=16, chunk_size=3, num_lrn_tokens=1, window_size=4).eval()
+    tensors = load_file(SHARED_GOLDEN / f"{name}.weights.safetensors")
+    own = {key: tensor for key, tensor in tensors.items() if not key.endswith((".attn.bias", ".masked_bias"))}
+    head.load_state_dict(own)
+    chunks = head(arrays["tok"].flatten(2))
+    close(chunks.arm, arrays["arm"])
+    close(chunks.gripper_logit, arrays["gripper"][..., 0])
+    history = head.new_history()
+    for t, lrn_QD in enumerate(arrays["steps"][0]):
+        step, history = head.step(lrn_QD.reshape(1, -1), history)
+        close(step.arm[:, 0], arrays["step_arm"][t])
+        close(step.gripper_logit[:, 0], arrays["step_gripper"][t, ..., 0])
+
+
+@needs_shared
+def test_action_tokens_are_the_same() -> None:
+    arrays = np.load(SHARED_GOLDEN / "b_action_tokenizer.npz")
+    config = ActionTokenConfig(end_token_id=int(arrays["tokenizer_orig_size"]))
+    ids = token_ids_of(torch.from_numpy(arrays["actions"]), config)
+    close(ids, arrays["ids"], atol=0)
+    close(actions_of(ids, config), arrays["decoded"], atol=1e-6)
 
 
 def training_case() -> tuple[VlaModel, PredictedChunks, PolicyLoss, dict[str, Tensor]]:
@@ -158,4 +194,4 @@ def test_every_tensor_of_a_whole_checkpoint_has_a_name_here() -> None:
     lines = (SHARED_GOLDEN / "kosmos_state_dict_keys.txt").read_text(encoding="utf-8").splitlines()
     renamed = {rename_robovlms_key(line.split("\t")[0]) for line in lines}
     model = model_of("e_post_lstm")
-    assert renamed - {None} == set(model.state_dict())
+    assert renamed - {None} == set(stored_tensors(model))

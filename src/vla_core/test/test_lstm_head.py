@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -8,16 +6,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_core.model.config import HeadConfig
-from vla_core.model.heads.lstm_history import History, advance_history
 from vla_core.model.heads.lstm import LstmHead
 
 DIM, HIDDEN, LAYERS, CHUNK = 6, 5, 4, 3
 
 
-def lively_head(num_lrn_tokens: int = 1) -> LstmHead:
+def lively_head(num_lrn_tokens: int = 1, window_size: int = 4) -> LstmHead:
     torch.manual_seed(0)
     config = HeadConfig(hidden_size=HIDDEN, num_layers=LAYERS, mlp_sizes=(8,))
-    head = LstmHead(config, embed_dim=DIM, chunk_size=CHUNK, num_lrn_tokens=num_lrn_tokens)
+    head = LstmHead(
+        config, embed_dim=DIM, chunk_size=CHUNK, num_lrn_tokens=num_lrn_tokens, window_size=window_size
+    )
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.normal_(std=0.7)
@@ -50,7 +49,7 @@ def numpy_lstm(head: LstmHead, lrn_TD: NDArray[np.float64]) -> NDArray[np.float6
 
 def test_equals_an_lstm_written_in_numpy() -> None:
     head, lrn = lively_head(), embeddings(1, 6)
-    features, _ = head.advance(lrn)
+    features = head.join(lrn)
     expected = numpy_lstm(head, lrn[0].double().numpy())
     np.testing.assert_allclose(features[0].detach().numpy(), expected, atol=1e-5)
 
@@ -68,7 +67,7 @@ def test_parameters_bear_the_names_of_the_original() -> None:
 
 
 def test_chunks_have_their_shape_and_the_arm_stays_within_one() -> None:
-    chunks, _ = lively_head()(embeddings(2, 5) * 50)
+    chunks = lively_head()(embeddings(2, 5) * 50)
     assert chunks.arm.shape == (2, 5, CHUNK, 6) and chunks.gripper_logit.shape == (2, 5, CHUNK)
     assert float(chunks.arm.detach().abs().max()) <= 1.0
 
@@ -80,25 +79,25 @@ def test_more_lrn_tokens_widen_the_lstm() -> None:
 
 @pytest.mark.parametrize("window", [1, 2, 4, 8])
 def test_a_stream_is_a_zero_state_run_over_the_last_window(window: int) -> None:
-    head, lrn = lively_head(), embeddings(1, 3 * window + 1)
-    history = History.empty(head, window)
+    head, lrn = lively_head(window_size=window), embeddings(1, 3 * window + 1)
+    history = head.new_history()
     for t in range(lrn.shape[1]):
-        found, history = advance_history(head, history, lrn[:, t])
-        expected, _ = head(lrn[:, max(0, t + 1 - window) : t + 1])
+        found, history = head.step(lrn[:, t], history)
+        expected = head(lrn[:, max(0, t + 1 - window) : t + 1])
         torch.testing.assert_close(found.arm[:, 0], expected.arm[:, -1], atol=1e-6, rtol=0.0)
         torch.testing.assert_close(found.gripper_logit[:, 0], expected.gripper_logit[:, -1], atol=1e-5, rtol=0.0)
 
 
 def test_a_stream_forgets_what_left_the_window_and_a_carried_state_does_not() -> None:
-    head, lrn, window = lively_head(), embeddings(1, 9), 4
+    head, lrn = lively_head(), embeddings(1, 9)
     other = lrn.clone()
     other[:, 0] += 5.0
 
     def last_chunks(sequence: Tensor) -> tuple[Tensor, Tensor]:
-        history = History.empty(head, window)
+        history = head.new_history()
         for t in range(sequence.shape[1]):
-            streamed, history = advance_history(head, history, sequence[:, t])
-        carried, _ = head(sequence)
+            streamed, history = head.step(sequence[:, t], history)
+        carried = head(sequence)
         return streamed.arm[:, 0], carried.arm[:, -1]
 
     (streamed, carried), (streamed_other, carried_other) = last_chunks(lrn), last_chunks(other)
@@ -106,32 +105,23 @@ def test_a_stream_forgets_what_left_the_window_and_a_carried_state_does_not() ->
     assert float((carried - carried_other).detach().abs().max()) > 1e-4
 
 
-def test_during_the_first_window_a_stream_is_the_carried_state() -> None:
-    head, lrn, window = lively_head(), embeddings(1, 4), 4
-    history, state = History.empty(head, window), None
-    for t in range(window):
-        streamed, history = advance_history(head, history, lrn[:, t])
-        carried, state = head(lrn[:, t : t + 1], state)
-        torch.testing.assert_close(streamed.arm, carried.arm, atol=1e-6, rtol=0.0)
-
-
 def test_parallel_streams_do_not_touch_each_other_and_start_afresh_alone() -> None:
-    head, lrn, window = lively_head(), embeddings(3, 11), 4
-    together = History.empty(head, window, num_streams=3)
-    alone = [History.empty(head, window) for _ in range(3)]
+    head, lrn = lively_head(), embeddings(3, 11)
+    together = head.new_history(3)
+    alone = [head.new_history() for _ in range(3)]
     for t in range(lrn.shape[1]):
         if t == 5:
-            afresh = together.num_ticks * torch.tensor([1, 0, 1])
-            together, alone[1] = replace(together, num_ticks=afresh), History.empty(head, window)
-        found, together = advance_history(head, together, lrn[:, t])
+            together = together.restart(torch.tensor([False, True, False]))
+            alone[1] = head.new_history()
+        found, together = head.step(lrn[:, t], together)
         for i in range(3):
-            expected, alone[i] = advance_history(head, alone[i], lrn[i : i + 1, t])
+            expected, alone[i] = head.step(lrn[i : i + 1, t], alone[i])
             torch.testing.assert_close(found.arm[i], expected.arm[0], atol=1e-6, rtol=0.0)
 
 
 def test_a_history_is_a_value_that_advancing_leaves_as_it_was() -> None:
     head, lrn = lively_head(), embeddings(1, 2)
-    _, history = advance_history(head, History.empty(head, 4), lrn[:, 0])
-    first, _ = advance_history(head, history, lrn[:, 1])
-    again, _ = advance_history(head, history, lrn[:, 1])
+    _, history = head.step(lrn[:, 0], head.new_history())
+    first, _ = head.step(lrn[:, 1], history)
+    again, _ = head.step(lrn[:, 1], history)
     torch.testing.assert_close(first.arm, again.arm, atol=0.0, rtol=0.0)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vla_core.model.config import LossConfig
+from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
-from vla_core.model.heads.lstm import PredictedChunks
 
 
 def loss_of(error: float, logit: float, valid: list[int], config: LossConfig | None = None) -> PolicyLoss:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from tiny_models import backbone_folder
 
 from vla_core.errors import CheckpointError, InstructionError
+from vla_core.model.config import PromptConfig
 from vla_core.model.prompt import PromptTokenizer
 
-PROMPT = "<grounding>An image of a robot {instruction}"
+PROMPT = PromptConfig(text="<grounding>An image of a robot {instruction}")
 
 
 @functools.cache

@@ -26,35 +26,35 @@ def layout(embeds: Tensor) -> list[list[float]]:
 
 
 def test_lrn_stands_before_each_samples_own_eos() -> None:
-    sequence = insert_lrn(*text_of([4, 2]), torch.full((DIM,), LRN), num_lrn=1, compat=None)
+    sequence = insert_lrn(*text_of([4, 2]), torch.full((DIM,), LRN), num_lrn=1, tokens_after=1, compat=None)
     assert layout(sequence.embeds) == [[0, 1, 2, LRN, EOS], [0, LRN, EOS, PAD, PAD]]
     assert sequence.mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
 
 
 def test_compat_inserts_before_the_last_column_of_the_padded_batch() -> None:
-    sequence = insert_lrn(*text_of([4, 2]), torch.full((DIM,), LRN), num_lrn=1, compat="robovlms")
+    sequence = insert_lrn(*text_of([4, 2]), torch.full((DIM,), LRN), num_lrn=1, tokens_after=1, compat="robovlms")
     assert layout(sequence.embeds) == [[0, 1, 2, LRN, EOS], [0, EOS, PAD, LRN, PAD]]
     assert sequence.mask.tolist() == [[1, 1, 1, 1, 1], [1, 1, 0, 1, 0]]
 
 
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=5), st.integers(1, 3))
 def test_taken_hidden_states_are_those_of_the_lrn_copies(lengths: list[int], num_lrn: int) -> None:
-    sequence = insert_lrn(*text_of(lengths), torch.full((DIM,), LRN), num_lrn=num_lrn, compat=None)
-    whole = insert_pictures(sequence, torch.full((len(lengths), 4, DIM), 7.0))
-    assert take_lrn(whole.embeds, whole).tolist() == [[LRN] * num_lrn * DIM] * len(lengths)
+    sequence = insert_lrn(*text_of(lengths), torch.full((DIM,), LRN), num_lrn=num_lrn, tokens_after=1, compat=None)
+    whole = insert_pictures(sequence, torch.full((len(lengths), 2, 2, DIM), 7.0), after=1)
+    assert take_lrn(whole.embeds, whole).tolist() == [[[LRN] * DIM] * num_lrn] * len(lengths)
     assert whole.mask.sum(dim=1).tolist() == [length + num_lrn + 4 for length in lengths]
 
 
 def test_pictures_stand_after_the_first_token_in_their_order() -> None:
-    text = insert_lrn(*text_of([3]), torch.full((DIM,), LRN), num_lrn=1, compat=None)
-    pictures = torch.tensor([10.0, 11.0])[None, :, None].expand(1, 2, DIM)
-    assert layout(insert_pictures(text, pictures).embeds) == [[0, 10, 11, 1, LRN, EOS]]
+    text = insert_lrn(*text_of([3]), torch.full((DIM,), LRN), num_lrn=1, tokens_after=1, compat=None)
+    pictures = torch.tensor([10.0, 11.0])[None, :, None, None].expand(1, 2, 1, DIM)
+    assert layout(insert_pictures(text, pictures, after=1).embeds) == [[0, 10, 11, 1, LRN, EOS]]
 
 
 @given(st.integers(2, 9))
 def test_a_single_sentence_is_the_same_with_and_without_compat(length: int) -> None:
     ours, theirs = (
-        insert_lrn(*text_of([length]), torch.full((DIM,), LRN), num_lrn=1, compat=compat)
+        insert_lrn(*text_of([length]), torch.full((DIM,), LRN), num_lrn=1, tokens_after=1, compat=compat)
         for compat in (None, "robovlms")
     )
     assert layout(ours.embeds) == layout(theirs.embeds)

@@ -16,7 +16,9 @@ from vla_core.checkpoint_card import CheckpointCard, PictureSize, RobotSnapshot
 from vla_core.geometry import Pose
 from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone
+from vla_core.model.build import build_vla_model
 from vla_core.model.config import HeadConfig, ModelConfig
+from vla_core.model.prompt import Tokens
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.model.vla import VlaModel
 from vla_core.types import Observation
@@ -46,17 +48,22 @@ def tiny_model(seed: int = 0, **changes: Any) -> VlaModel:
         "window_size": 4,
         "chunk_size": 3,
         "image": ImageSpec(size_px=backbone.image_size_px),
+        "prompt": backbone.prompt,
         "head": HeadConfig(hidden_size=24, mlp_sizes=(32,)),
     }
     torch.manual_seed(seed)
-    model = VlaModel(ModelConfig(**(settings | changes)), backbone)
-    model.init_lrn_token()
+    model = build_vla_model(ModelConfig(**(settings | changes)), backbone)
+    model.init_new_tokens()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() >= 2:
                 gain = 3.0 if name.startswith("head.rnn") else 2.0
                 parameter.normal_(std=gain / parameter[0].numel() ** 0.5)
     return model.eval()
+
+
+def tokens_of(model: VlaModel, *sentences: str) -> Tokens:
+    return load_tokenizer(model, backbone_folder())(sentences)
 
 
 def random_images(batch: int, ticks: int, *, seed: int = 0, cameras: int = 2, size_px: int = 84) -> Tensor:

@@ -27,8 +27,7 @@ import yaml
 from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config, read_yaml, require_all_keys, to_plain
 from vla_core.errors import CheckpointError, ConfigError
-from vla_core.model.backbone import build_backbone_without_weights
-from vla_core.model.config import ModelConfig
+from vla_core.model.build import build_model_without_weights
 from vla_core.model.prompt import PromptTokenizer
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import load_weights, save_weights
@@ -73,7 +72,7 @@ def load_checkpoint(
     Args:
         directory: A checkpoint directory.
         device: Where the model goes.
-        dtype: Type of the weights; ``None`` keeps that of the file.
+        dtype: Type of the weights; ``None`` takes the precision that the checkpoint asks for.
 
     Raises:
         CheckpointError: Something is missing, damaged or contradictory; the sentence names it.
@@ -86,7 +85,8 @@ def load_checkpoint(
         training = read_yaml(directory / TRAINING) or {}
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    model = build_model(card.model, directory / BACKBONE)
+    model = build_model_without_weights(card.model, directory / BACKBONE)
+    dtype = dtype or getattr(torch, card.model.precision)
     load_weights(model, directory / WEIGHTS, device=torch.device(device), dtype=dtype)
     return Checkpoint(
         model=model.eval(),
@@ -96,28 +96,6 @@ def load_checkpoint(
         statistics=_read_statistics(directory / STATISTICS),
         training=training,
     )
-
-
-def build_model(config: ModelConfig, backbone_dir: Path) -> VlaModel:
-    """Return the model of a configuration, on the meta device: shapes without weights.
-
-    Raises:
-        CheckpointError: The backbone's folder does not fit the configuration.
-    """
-    try:
-        backbone = build_backbone_without_weights(config.backbone, backbone_dir)
-    except CheckpointError:
-        raise
-    except Exception as error:  # a wrong number in a foreign configuration surfaces in many ways
-        sentence = (
-            f"{backbone_dir}: no model can be built from this configuration: {type(error).__name__}: {error}"
-        )
-        raise CheckpointError(sentence) from error
-    try:
-        with torch.device("meta"):
-            return VlaModel(config, backbone)
-    except ValueError as error:
-        raise CheckpointError(f"{backbone_dir.parent}: {error}") from error
 
 
 def load_tokenizer(model: VlaModel, backbone_dir: Path) -> PromptTokenizer:

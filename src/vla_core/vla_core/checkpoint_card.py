@@ -59,10 +59,11 @@ class CheckpointCard:
     def __post_init__(self) -> None:
         if self.period_s <= 0:
             raise ValueError(f"period_s must be above 0, found {self.period_s:g}")
-        if set(self.model.cameras) != set(self.robot.cameras):
+        missing = sorted(set(self.model.cameras) - set(self.robot.cameras))
+        if missing:
             raise ValueError(
                 f"model.cameras is {sorted(self.model.cameras)}, robot.cameras is {sorted(self.robot.cameras)}; "
-                "they must name the same cameras"
+                f"the robot lacks {missing}"
             )
 
     @property

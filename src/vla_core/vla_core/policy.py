@@ -18,9 +18,10 @@ from vla_core.actions.gripper import open_from_logit
 from vla_core.checkpoint import Checkpoint, load_checkpoint
 from vla_core.geometry import Pose
 from vla_core.images import preprocess_image
-from vla_core.model.token_sequence import LrnSequence
-from vla_core.model.heads.lstm import PredictedChunks
+from vla_core.model.heads.head import PredictedChunks
+from vla_core.model.token_sequence import TokenSequence
 from vla_core.policy_contract import PolicyContract
+from vla_core.robot_state import robot_state
 from vla_core.types import ActionChunk, Observation
 
 _MAX_CACHED_SENTENCES = 16
@@ -37,7 +38,7 @@ class VlaPolicy:
         self._model = checkpoint.model.eval()
         self._tokenizer = checkpoint.tokenizer
         self._contract = checkpoint.card.contract
-        self._texts: OrderedDict[str, LrnSequence] = OrderedDict()
+        self._texts: OrderedDict[str, TokenSequence] = OrderedDict()
         self._history = self._model.new_history()
 
     @classmethod
@@ -71,7 +72,7 @@ class VlaPolicy:
         with torch.inference_mode():
             text = self._text(instruction)
             images_1C3SS = self._images(observation)
-            chunks, self._history = self._model.step(images_1C3SS, text, self._history)
+            chunks, self._history = self._model.step(images_1C3SS, text, self._history, self._state(observation))
         return ActionChunk(
             stamp_ns=observation.stamp_ns, period_s=self._contract.period_s, actions=_actions_of(chunks)
         )
@@ -81,14 +82,19 @@ class VlaPolicy:
         self.infer(_grey_observation(self._contract.cameras), instruction)
         self.reset()
 
-    def _text(self, instruction: str) -> LrnSequence:
+    def _text(self, instruction: str) -> TokenSequence:
         if instruction not in self._texts:
-            tokens = self._tokenizer([instruction]).to(self._model.lrn_token.device)
+            tokens = self._tokenizer([instruction]).to(self._model.device)
             self._texts[instruction] = self._model.embed_tokens(tokens)
             if len(self._texts) > _MAX_CACHED_SENTENCES:
                 self._texts.popitem(last=False)
         self._texts.move_to_end(instruction)
         return self._texts[instruction]
+
+    def _state(self, observation: Observation) -> Tensor | None:
+        if not self._model.config.use_state:
+            return None
+        return torch.from_numpy(robot_state(observation))[None].to(self._model.device)
 
     def _images(self, observation: Observation) -> Tensor:
         spec = self._model.config.image
@@ -96,8 +102,7 @@ class VlaPolicy:
         for i, camera in enumerate(self._contract.cameras):
             assert camera in observation.images, f"no camera '{camera}'; check_fits was not called"
             pictures[0, i] = preprocess_image(observation.images[camera], spec)
-        token = self._model.lrn_token
-        return torch.from_numpy(pictures).to(device=token.device, dtype=token.dtype)
+        return torch.from_numpy(pictures).to(device=self._model.device, dtype=self._model.dtype)
 
 
 def _actions_of(chunks: PredictedChunks) -> NDArray[np.float32]:

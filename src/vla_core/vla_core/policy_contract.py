@@ -38,7 +38,7 @@ class PolicyContract:
         Raises:
             CheckpointError: Cameras, image shapes or rates differ; the sentence holds both values.
         """
-        if set(self.cameras) != set(spec.cameras):
+        if not set(self.cameras) <= set(spec.cameras):
             raise CheckpointError(
                 f"the checkpoint was trained with cameras {sorted(self.cameras)}, robot '{spec.name}' has "
                 f"{sorted(spec.cameras)}. Use a checkpoint for these cameras or change the robot spec"

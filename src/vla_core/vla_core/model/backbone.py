@@ -99,7 +99,7 @@ class Backbone(Protocol):
         """Return the last hidden states (B, L, D), after the final normalisation.
 
         Args:
-            sequence: Tokens; with a cache only the new ones, and the mask of all.
+            sequence: Tokens; with a cache only the new ones, but mask, picture starts and pictures of all.
             cache: From ``new_cache``; remembers keys and values.
         """
 
@@ -110,7 +110,15 @@ class Backbone(Protocol):
         """Return the scores of the next word (B, L, vocabulary)."""
 
 
-_CLASSES: dict[BackboneKind, str] = {"kosmos2": "Kosmos2Backbone"}
+_CLASSES: dict[BackboneKind, str] = {
+    "kosmos2": "Kosmos2Backbone",
+    "paligemma": "PaliGemmaBackbone",
+    "llava": "LlavaBackbone",
+    "llava_onevision": "LlavaOnevisionBackbone",
+    "idefics": "IdeficsBackbone",
+    "qwen2_5_vl": "Qwen25VlBackbone",
+    "smolvlm": "SmolVlmBackbone",
+}
 
 
 def backbone_class(kind: BackboneKind) -> type[Backbone]:

@@ -7,9 +7,7 @@ from typing import Literal
 from vla_core.images import ImageSpec
 from vla_core.robot_spec import CameraName
 
-BackboneKind = Literal[
-    "kosmos2", "paligemma", "llava", "llava_onevision", "idefics", "qwen2_5_vl", "qwen3_vl", "smolvlm"
-]
+BackboneKind = Literal["kosmos2", "paligemma", "llava", "llava_onevision", "idefics", "qwen2_5_vl", "smolvlm"]
 Structure = Literal["policy_head_continuous", "interleaved_continuous", "one_step_continuous", "one_step_discrete"]
 HeadKind = Literal["lstm", "fc", "gpt"]
 Readout = Literal["lrn", "all", "text", "pictures"]

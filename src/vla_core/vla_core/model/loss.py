@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loss: regression of the arm, cross-entropy of the gripper, padded actions left out.
 
-Every tick of the window and every action of the chunk counts the same.
+Every action of the chunk counts the same, and every tick of the window unless ``tick_weights`` says otherwise.
 
 Shapes: B batch, T ticks, N chunk.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn import functional
 
 from vla_core.model.config import LossConfig
-from vla_core.model.heads.lstm import PredictedChunks
+from vla_core.model.heads.head import PredictedChunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,29 +37,40 @@ class PolicyLoss:
 
     Attributes:
         total: What is minimised: ``arm + gripper_weight * gripper``.
-        arm: Mean over valid actions and six dimensions.
-        gripper: Mean over valid actions.
+        arm: Mean over valid actions and six dimensions; of the discrete structure the cross-entropy of tokens.
+        gripper: Mean over valid actions; 0 of the discrete structure, whose tokens hold the gripper.
         gripper_accuracy: Share of valid actions whose gripper is on the right side of 0.5.
+        metrics: Further numbers to watch, not minimised.
     """
 
     total: Tensor
     arm: Tensor
     gripper: Tensor
     gripper_accuracy: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def policy_loss(predicted: PredictedChunks, target: TargetChunks, config: LossConfig) -> PolicyLoss:
     """Return the loss of predicted chunks; zero where no action is valid."""
-    valid_BTN = target.is_valid.to(predicted.arm.dtype)
-    num_valid = valid_BTN.sum().clamp(min=1.0)
+    weight_BTN = target.is_valid.to(predicted.arm.dtype)
+    is_valid_BTN = weight_BTN
+    if config.tick_weights is not None:
+        ticks = weight_BTN.shape[1]
+        weight_BTN = weight_BTN * weight_BTN.new_tensor(config.tick_weights[-ticks:])[:, None]
     regression = functional.huber_loss if config.arm == "huber" else functional.mse_loss
     arm_BTN6 = regression(predicted.arm, target.arm, reduction="none")
-    arm = (arm_BTN6.mean(-1) * valid_BTN).sum() / num_valid
+    arm = _mean(arm_BTN6.mean(-1), weight_BTN)
     labels_BTN = target.gripper_open.to(predicted.gripper_logit.dtype)
     entropy_BTN = functional.binary_cross_entropy_with_logits(
         predicted.gripper_logit, labels_BTN, reduction="none"
     )
-    gripper = (entropy_BTN * valid_BTN).sum() / num_valid
+    gripper = _mean(entropy_BTN, weight_BTN)
     is_right_BTN = (predicted.gripper_logit > 0) == (labels_BTN > 0.5)
-    accuracy = (is_right_BTN * valid_BTN).sum() / num_valid
+    accuracy = _mean(is_right_BTN.to(weight_BTN.dtype), is_valid_BTN)
     return PolicyLoss(arm + config.gripper_weight * gripper, arm, gripper, accuracy.detach())
+
+
+def _mean(value_BTN: Tensor, weight_BTN: Tensor) -> Tensor:
+    """Return the weighted mean; zero where nothing has weight."""
+    total = weight_BTN.sum()
+    return (value_BTN * weight_BTN).sum() / total.where(total > 0, 1.0)

@@ -16,12 +16,12 @@ from transformers import AutoTokenizer
 
 from vla_core.errors import CheckpointError, InstructionError
 from vla_core.instruction import clean_instruction
-from vla_core.model.config import INSTRUCTION_SLOT
+from vla_core.model.config import INSTRUCTION_SLOT, PromptConfig
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """A batch of tokenised sentences: ``[BOS][text][EOS]``, padded on the right.
+    """A batch of tokenised sentences, padded on the right.
 
     Attributes:
         ids: (B, L) token ids.
@@ -40,27 +40,31 @@ class PromptTokenizer:
     """Turns instructions into tokens.
 
     Args:
-        tokenizer: A Hugging Face tokenizer that adds BOS and EOS.
-        prompt: Template with ``{instruction}`` in it.
-        max_tokens: Most tokens of text, BOS and EOS included, that leave room for pictures and [LRN].
+        tokenizer: A Hugging Face tokenizer.
+        prompt: The text around an instruction.
+        max_tokens: Most tokens of text, with those that the tokenizer adds, that leave room for everything else.
 
     Raises:
-        CheckpointError: The tokenizer does not add BOS and EOS.
+        CheckpointError: The text has fewer tokens than the prompt puts around the pictures and [LRN].
     """
 
-    def __init__(self, tokenizer: Any, *, prompt: str, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Any, *, prompt: PromptConfig, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._prompt = prompt
         self._max_tokens = max_tokens
+        self._pad_id = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._control_words = tuple(tokenizer.get_added_vocab())
-        ids = tokenizer(prompt)["input_ids"]
-        if len(ids) < 2 or ids[0] != tokenizer.bos_token_id or ids[-1] != tokenizer.eos_token_id:
+        ids = self._ids("")
+        needed = prompt.tokens_before_pictures + prompt.tokens_after_lrn
+        if len(ids) < needed or (prompt.special_tokens and needed and ids == self._ids("", special_tokens=False)):
             raise CheckpointError(
-                "the tokenizer does not put BOS before and EOS after a text, found ids " + str(ids)
+                f"the tokenizer makes {ids} of the prompt {prompt.text!r}: it lacks the first or last token that "
+                f"the prompt counts on ({prompt.tokens_before_pictures} before the pictures, "
+                f"{prompt.tokens_after_lrn} behind [LRN])"
             )
 
     @classmethod
-    def load(cls, folder: Path, *, prompt: str, max_tokens: int) -> Self:
+    def load(cls, folder: Path, *, prompt: PromptConfig, max_tokens: int) -> Self:
         """Return the tokenizer in a Hugging Face folder.
 
         Raises:
@@ -80,7 +84,7 @@ class PromptTokenizer:
                 for control.
         """
         rows = [self._encode(instruction) for instruction in instructions]
-        ids_BL = torch.full((len(rows), max(map(len, rows))), self._tokenizer.pad_token_id, dtype=torch.long)
+        ids_BL = torch.full((len(rows), max(map(len, rows))), self._pad_id, dtype=torch.long)
         mask_BL = torch.zeros_like(ids_BL)
         for i, row in enumerate(rows):
             ids_BL[i, : len(row)] = torch.tensor(row)
@@ -96,10 +100,16 @@ class PromptTokenizer:
                 raise InstructionError(
                     f"the instruction holds '{word}', a control word of the model; leave it out"
                 )
-        ids: list[int] = self._tokenizer(self._prompt.replace(INSTRUCTION_SLOT, sentence))["input_ids"]
+        ids = self._ids(sentence)
         if len(ids) > self._max_tokens:
             raise InstructionError(
                 f"the instruction is {len(ids)} tokens long with its prompt, the model reads at most "
                 f"{self._max_tokens}. Say it in fewer words (it begins '{sentence[:40]}')"
             )
+        return ids
+
+    def _ids(self, sentence: str, *, special_tokens: bool | None = None) -> list[int]:
+        text = self._prompt.text.replace(INSTRUCTION_SLOT, sentence)
+        adds = self._prompt.special_tokens if special_tokens is None else special_tokens
+        ids: list[int] = self._tokenizer(text, add_special_tokens=adds)["input_ids"]
         return ids

@@ -31,6 +31,7 @@ class TokenSequence:
         num_lrn: Q, how many copies follow each other; 0 where there is no [LRN].
         picture_starts: Position of the first token of each picture; empty before there are pictures, and where
             they are not part of the sequence.
+        tokens_per_picture: V; 0 where pictures are not part of the sequence.
         pictures: (B, I, P) tokens of pictures that are attended to beside the sequence, or ``None``.
     """
 
@@ -39,6 +40,7 @@ class TokenSequence:
     lrn_position: Tensor
     num_lrn: int
     picture_starts: tuple[int, ...] = ()
+    tokens_per_picture: int = 0
     pictures: Tensor | None = None
 
     def repeat(self, times: int) -> "TokenSequence":
@@ -56,7 +58,7 @@ class TokenSequence:
 def insert_lrn(
     text_BLD: Tensor, mask_BL: Tensor, lrn_D: Tensor, *, num_lrn: int, tokens_after: int, compat: Compat | None
 ) -> TokenSequence:
-    """Return embedded, right-padded text with ``num_lrn`` copies of [LRN] before its last ``tokens_after`` tokens."""
+    """Return embedded, right-padded text with [LRN] copies before its last ``tokens_after`` tokens."""
     length = text_BLD.shape[1]
     padded_B = torch.full((text_BLD.shape[0],), length, device=text_BLD.device)
     position_B = (padded_B if compat == "robovlms" else mask_BL.sum(dim=1)) - tokens_after
@@ -83,6 +85,7 @@ def insert_pictures(text: TokenSequence, pictures_BCVD: Tensor, *, after: int) -
         mask=torch.cat([text.mask[:, :after], ones_BI, text.mask[:, after:]], dim=1),
         lrn_position=text.lrn_position + num_pictures * num_tokens,
         picture_starts=tuple(after + i * num_tokens for i in range(num_pictures)),
+        tokens_per_picture=num_tokens,
     )
 
 
@@ -99,13 +102,15 @@ def join_ticks(sequence: TokenSequence, ticks: int) -> TokenSequence:
         lrn_position=sequence.lrn_position.unflatten(0, (-1, ticks)) + starts_T,
         num_lrn=sequence.num_lrn,
         picture_starts=tuple(t * length + start for t in range(ticks) for start in sequence.picture_starts),
+        tokens_per_picture=sequence.tokens_per_picture,
         pictures=None if sequence.pictures is None else sequence.pictures.unflatten(0, (-1, ticks)).flatten(1, 2),
     )
 
 
 def split_ticks(hidden_BLD: Tensor, ticks: int) -> Tensor:
     """Return the hidden states of joined ticks as those of F single ticks."""
-    return hidden_BLD.unflatten(1, (ticks, -1)).flatten(0, 1)
+    batch, length, dim = hidden_BLD.shape
+    return hidden_BLD.reshape(batch * ticks, length // ticks, dim)
 
 
 def take_lrn(hidden_BLD: Tensor, sequence: TokenSequence) -> Tensor:
@@ -123,10 +128,8 @@ def _insert(embeds_BLD: Tensor, mask_BL: Tensor, tokens_BKD: Tensor, position_B:
     is_new_BL = (offset_BL >= 0) & (offset_BL < num_new)
     source_BL = torch.where(offset_BL >= num_new, index_L - num_new, index_L).clamp(max=length - 1)
     moved_BLD = embeds_BLD.gather(1, source_BL[..., None].expand(-1, -1, dim))
-    new_BLD = (
-        tokens_BKD.gather(1, offset_BL.clamp(0, max(num_new - 1, 0))[..., None].expand(-1, -1, dim))
-        if (num_new)
-        else moved_BLD
-    )
+    if not num_new:
+        return embeds_BLD, mask_BL
+    new_BLD = tokens_BKD.gather(1, offset_BL.clamp(0, num_new - 1)[..., None].expand(-1, -1, dim))
     embeds = torch.where(is_new_BL[..., None], new_BLD, moved_BLD)
     return embeds, mask_BL.gather(1, source_BL).masked_fill(is_new_BL, 1)

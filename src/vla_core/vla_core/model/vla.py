@@ -1,26 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole model: pictures and a sentence at each tick -> [LRN] embedding -> LSTM -> chunk.
+"""What all structures share: pictures and a sentence become the sequence that the language model reads.
 
 ``forward`` is the windowed pass of training; ``step`` is one tick of a stream and encodes only the newest
-pictures. Both give the same chunks. Ticks never see each other in the language model: only the LSTM joins them.
+pictures. Both give the same chunks. The structures are ``policy_head.py``, ``interleaved.py`` and
+``one_step_discrete.py``.
 
-Shapes: B batch, T ticks (at most the window), C cameras in the order of the configuration, S image side, L tokens,
-D embedding, Q [LRN] copies, E what the LSTM reads at a tick (Q * D), N chunk, F frames (B * T).
+Shapes: B batch or streams, T ticks (at most the window), F frames (B * T), C cameras in the order of the
+configuration, S image side, L tokens, V tokens per picture, K extra tokens, D embedding, P width of picture
+tokens, Q [LRN] copies, N chunk.
 """
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from vla_core.model.backbone import Backbone
 from vla_core.model.config import ModelConfig
-from vla_core.model.heads.lstm_history import History, advance_history
-from vla_core.model.token_sequence import LrnSequence, insert_lrn, insert_pictures, take_lrn
-from vla_core.model.heads.lstm import LstmHead, PredictedChunks
+from vla_core.model.extra_tokens import ActionToken, StateToken
+from vla_core.model.heads.head import History, PredictedChunks
+from vla_core.model.loss import PolicyLoss, TargetChunks
 from vla_core.model.prompt import Tokens
+from vla_core.model.resampler import PerceiverResampler
+from vla_core.model.token_sequence import TokenSequence, insert_before_lrn, insert_lrn, insert_pictures
 
 
-class VlaModel(nn.Module):
-    """A vision-language backbone, one learnable token and an LSTM head, trained together.
+class VlaModel(nn.Module, ABC):
+    """A vision-language backbone, learnable tokens and what turns hidden states into actions, trained together.
 
     Args:
         config: Every choice about the model.
@@ -39,81 +46,145 @@ class VlaModel(nn.Module):
             )
         self.config = config
         self.backbone = backbone
-        self.lrn_token = nn.Parameter(torch.zeros(backbone.embed_dim))
-        self.head = LstmHead(
-            config.head,
-            embed_dim=backbone.embed_dim,
-            chunk_size=config.chunk_size,
-            num_lrn_tokens=config.num_lrn_tokens,
+        has_lrn = config.readout == "lrn" and config.action_tokens is None
+        self.lrn_token = nn.Parameter(torch.zeros(backbone.embed_dim)) if has_lrn else None
+        self.resampler = (
+            PerceiverResampler(config.resampler, backbone.picture_dim) if config.resampler is not None else None
         )
+        self.state_token = StateToken(backbone.embed_dim) if config.use_state else None
+        self.action_token = ActionToken(backbone.embed_dim) if config.use_action_history else None
 
-    def init_lrn_token(self) -> None:
-        """Draw [LRN] from the spread of the word embeddings.
+    def init_new_tokens(self) -> None:
+        """Draw [LRN] from the spread of the word embeddings, and scale the other tokens to it.
 
-        RoboVLMs starts from zeros, which is exactly what Kosmos-2 embeds padding as; a word-like start tells the
-        two apart and has the scale that the language model is used to.
+        RoboVLMs starts [LRN] from zeros, which is exactly what Kosmos-2 embeds padding as; a word-like start tells
+        the two apart and has the scale that the language model is used to.
         """
-        nn.init.normal_(self.lrn_token, std=self.backbone.embedding_std)
+        std = self.backbone.embedding_std
+        if self.lrn_token is not None:
+            nn.init.normal_(self.lrn_token, std=std)
+        for token in (self.state_token, self.action_token):
+            if token is not None:
+                token.init_scale(std)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.parameters()).dtype
 
     @property
     def max_text_tokens(self) -> int:
-        """Most tokens of text, BOS and EOS included, that leave room for pictures and [LRN]."""
-        pictures = len(self.config.cameras) * self.backbone.num_image_tokens
-        return self.backbone.max_tokens - pictures - self.config.num_lrn_tokens
+        """Most tokens of text, with those that the tokenizer adds, that leave room for everything else."""
+        num_lrn = self.config.num_lrn_tokens if self.lrn_token is not None else 0
+        extra = sum(token is not None for token in (self.state_token, self.action_token))
+        return self._tokens_per_tick - self._num_picture_tokens - num_lrn - extra
 
-    def forward(self, images_BTC3SS: Tensor, tokens: Tokens) -> PredictedChunks:
-        """Return the chunk at each tick of a window that starts from the zero state.
+    @property
+    def _tokens_per_tick(self) -> int:
+        return self.backbone.max_tokens
+
+    @property
+    def _num_picture_tokens(self) -> int:
+        if not self.backbone.pictures_in_sequence:
+            return 0
+        config = self.config
+        per_picture = config.resampler.num_latents if config.resampler else self.backbone.num_image_tokens
+        return len(config.cameras) * per_picture
+
+    @abstractmethod
+    def loss(
+        self,
+        images_BTC3SS: Tensor,
+        tokens: Tokens,
+        target: TargetChunks,
+        *,
+        state_BTS: Tensor | None = None,
+        actions_BT7: Tensor | None = None,
+    ) -> PolicyLoss:
+        """Return the training loss of a batch of windows.
 
         Args:
             images_BTC3SS: Preprocessed pictures; T is at most ``window_size``.
             tokens: One sentence per window.
+            target: What the demonstration did.
+            state_BTS: (B, T, 10) measured state, for ``use_state``.
+            actions_BT7: (B, T, 7) action of each tick, for ``use_action_history``.
 
         Raises:
-            ValueError: There are more ticks than the window holds.
+            ValueError: There are more ticks than the window holds, or an input is missing.
         """
-        ticks, window = images_BTC3SS.shape[1], self.config.window_size
-        if ticks > window:
-            raise ValueError(
-                f"found {ticks} ticks, the model's window holds {window}; cut the sequence into windows"
-            )
-        chunks: PredictedChunks
-        chunks, _ = self.head(self.encode_ticks(images_BTC3SS, self.embed_tokens(tokens)))
-        return chunks
 
-    def step(self, images_BC3SS: Tensor, text: LrnSequence, history: History) -> tuple[PredictedChunks, History]:
+    @abstractmethod
+    def step_encoded(
+        self, pictures_BCVP: Tensor, text: TokenSequence, history: History, state_BS: Tensor | None = None
+    ) -> tuple[PredictedChunks, History]:
+        """As ``step``, for pictures that ``encode_pictures`` has encoded."""
+
+    @abstractmethod
+    def new_history(self, num_streams: int = 1) -> History:
+        """Return the history of streams that have seen nothing."""
+
+    def step(
+        self, images_BC3SS: Tensor, text: TokenSequence, history: History, state_BS: Tensor | None = None
+    ) -> tuple[PredictedChunks, History]:
         """Return the chunks (T = 1) for the newest pictures of B streams, and the history that includes them.
 
         Args:
             images_BC3SS: Preprocessed pictures of this tick.
             text: From ``embed_tokens``; the same at every tick of a sentence.
             history: From the previous tick, or ``new_history``.
+            state_BS: (B, 10) measured state, for ``use_state``.
         """
-        return advance_history(self.head, history, self.encode_tick(images_BC3SS, text))
+        return self.step_encoded(self.encode_pictures(images_BC3SS), text, history, state_BS)
 
-    def new_history(self, num_streams: int = 1) -> History:
-        """Return the history of streams that have seen nothing."""
-        return History.empty(self.head, self.config.window_size, num_streams)
-
-    def embed_tokens(self, tokens: Tokens) -> LrnSequence:
+    def embed_tokens(self, tokens: Tokens) -> TokenSequence:
         """Return sentences as embeddings with [LRN] inserted, before any picture."""
+        text_BLD = self.backbone.embed_text(tokens.ids)
+        has_lrn = self.lrn_token is not None
         return insert_lrn(
-            self.backbone.embed_text(tokens.ids),
+            text_BLD,
             tokens.mask,
-            self.lrn_token,
-            num_lrn=self.config.num_lrn_tokens,
+            self.lrn_token if self.lrn_token is not None else text_BLD.new_zeros(text_BLD.shape[-1]),
+            num_lrn=self.config.num_lrn_tokens if has_lrn else 0,
+            tokens_after=self.config.prompt.tokens_after_lrn,
             compat=self.config.compat,
         )
 
-    def encode_ticks(self, images_BTC3SS: Tensor, text: LrnSequence) -> Tensor:
-        """Return the [LRN] embeddings (B, T, E) of every tick."""
-        batch, ticks = images_BTC3SS.shape[:2]
-        lrn_FE = self.encode_tick(images_BTC3SS.flatten(0, 1), text.repeat(ticks))
-        return lrn_FE.view(batch, ticks, -1)
+    def encode_pictures(self, images_FC3SS: Tensor) -> Tensor:
+        """Return the tokens of pictures (F, C, V, P); all cameras go through the vision tower together."""
+        tokens_FVP = self.backbone.encode_images(images_FC3SS.flatten(0, 1))
+        if self.resampler is not None:
+            tokens_FVP = self.resampler(tokens_FVP)
+        return tokens_FVP.reshape(*images_FC3SS.shape[:2], *tokens_FVP.shape[1:])
 
-    def encode_tick(self, images_BC3SS: Tensor, text: LrnSequence) -> Tensor:
-        """Return the [LRN] embeddings (B, E) of one tick."""
-        batch = images_BC3SS.shape[0]
-        tokens_BVD = self.backbone.encode_images(images_BC3SS.flatten(0, 1))
-        sequence = insert_pictures(text, tokens_BVD.reshape(batch, -1, tokens_BVD.shape[-1]))
-        hidden_BLD = self.backbone.hidden_states(sequence.embeds, sequence.mask)
-        return take_lrn(hidden_BLD, sequence)
+    def compose(
+        self, text: TokenSequence, pictures_FCVP: Tensor, extra_FKD: Tensor | None = None
+    ) -> TokenSequence:
+        """Return the sequence of single ticks: text with extra tokens and pictures in their places."""
+        sequence = text if extra_FKD is None else insert_before_lrn(text, extra_FKD)
+        if not self.backbone.pictures_in_sequence:
+            return replace(sequence, pictures=pictures_FCVP.flatten(1, 2))
+        return insert_pictures(sequence, pictures_FCVP, after=self.config.prompt.tokens_before_pictures)
+
+    def _state_tokens(self, state_FS: Tensor | None) -> Tensor | None:
+        if self.state_token is None:
+            return None
+        return self.state_token(self._require_state(state_FS))[:, None]  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _require_state(state: Tensor | None) -> Tensor:
+        if state is None:
+            raise ValueError("the model was made with use_state: give the robot's state of each tick")
+        return state
+
+    def _require_window(self, images_BTC3SS: Tensor) -> None:
+        ticks, window = images_BTC3SS.shape[1], self.config.window_size
+        if ticks > window:
+            raise ValueError(
+                f"found {ticks} ticks, the model's window holds {window}; cut the sequence into windows"
+            )

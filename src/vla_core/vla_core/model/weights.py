@@ -2,7 +2,8 @@
 """Weights on disk: one ``safetensors`` file, checked name by name before a model takes it.
 
 A model is built without memory for weights (meta device) and the file's tensors become its parameters, so that a
-large model is neither initialised at random first nor held twice. Nothing is ever unpickled.
+large model is neither initialised at random first nor held twice. Tensors that a model ties together are written
+once. Nothing is ever unpickled.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def load_weights(
         with safe_open(path, framework="pt", device=str(device)) as file:
             names = list(file.keys())
             found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            require_same_tensors(found, shapes_of(model.state_dict()), where=str(path))
+            require_same_tensors(found, shapes_of(stored_tensors(model)), where=str(path))
             tensors = {name: file.get_tensor(name).to(dtype) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}); copy the checkpoint again") from error
@@ -48,14 +49,22 @@ def load_weights(
 
 def assign_weights(model: VlaModel, tensors: Mapping[str, Tensor]) -> VlaModel:
     """Return the model with these tensors as its parameters; names and shapes must be right."""
-    model.load_state_dict(dict(tensors), assign=True)
-    model.backbone.fill_buffers(model.lrn_token.device, model.lrn_token.dtype)
-    return model
+    model.load_state_dict(dict(tensors), assign=True, strict=False)
+    first = next(iter(tensors.values()))
+    model.backbone.finish_loading(model.backbone.word_embedding.weight.dtype)  # type: ignore[arg-type]
+    return model.to(first.device)
+
+
+def stored_tensors(model: VlaModel) -> dict[str, Tensor]:
+    """Return the tensors of a model under their names, tied ones once."""
+    once = {name for name, _ in model.named_parameters()}
+    repeated = {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in repeated}
 
 
 def save_weights(model: VlaModel, path: Path) -> None:
     """Write a model's weights to a ``safetensors`` file."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}, path)
     path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 

@@ -1,101 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The head: a recurrent network over [LRN] embeddings that predicts a chunk of actions at each tick.
+"""The recurrent head, and the streaming rule: a chunk is that of a zero-state LSTM over the last W embeddings.
 
-A pure module: state goes in and comes out, nothing is remembered between calls. Parameter names are RoboVLMs' own
-(``rnn.*``, ``actions.mlp.*``, ``gripper.mlp.*``) so that its checkpoints load without renaming.
+This is RoboVLMs' rule (``LSTMDecoder``: state carried for the first W ticks, afterwards zero state over the last W
+embeddings), and it is why a stream gives what the windowed forward pass of training gives. An LSTM state cannot
+forget its oldest input, so W states run side by side, each started at another tick; every tick advances all of
+them in one batched LSTM step, and the one that started first within the window answers. A tick costs one step for
+any W instead of W steps in sequence.
 
-Shapes: B batch, T ticks, N chunk, D embedding, Q [LRN] copies, E what the LSTM reads at a tick (Q * D), H hidden,
-K layers.
+Shapes: B streams, T ticks, W window (one slot per running state), R all slots of all streams (B * W), K layers,
+H hidden, E what the LSTM reads at a tick.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vla_core.actions.normalization import ARM_DIM
 from vla_core.model.config import HeadConfig
+from vla_core.model.heads.head import ActionHead, History, PredictedChunks
 
-LstmState = tuple[Tensor, Tensor]  # (K, B, H) hidden and cell
 
-
-@dataclass(frozen=True, eq=False)
-class PredictedChunks:
-    """A chunk of actions for each tick.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LstmHistory(History):
+    """The states that run side by side; a slot is zeroed when its state starts.
 
     Attributes:
-        arm: (B, T, N, 6) normalised relative TCP motion in (-1, 1).
-        gripper_logit: (B, T, N) logit of "open".
+        hidden: (K, B, W, H) hidden states of the LSTM.
+        cell: (K, B, W, H) cell states of the LSTM.
     """
 
-    arm: Tensor
-    gripper_logit: Tensor
+    hidden: Tensor
+    cell: Tensor
 
 
-class _Mlp(nn.Module):
-    """Linear layers with ReLU between them, initialised as in the original."""
+class LstmHead(ActionHead):
+    """LSTM over [LRN] embeddings. Arguments as ``ActionHead``."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for i in range(len(sizes) - 1):
-            linear = nn.Linear(sizes[i], sizes[i + 1])
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
-            layers += [linear, nn.ReLU()]
-        self.mlp = nn.Sequential(*layers[:-1])
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.mlp(features)  # type: ignore[no-any-return]
-
-
-class LstmHead(nn.Module):
-    """LSTM over [LRN] embeddings, then one network for the arm and one for the gripper.
-
-    Args:
-        config: Sizes.
-        embed_dim: D, width of the backbone.
-        chunk_size: N.
-        num_lrn_tokens: Q, embeddings per tick; they are concatenated, and the LSTM grows with them.
-    """
-
-    def __init__(self, config: HeadConfig, *, embed_dim: int, chunk_size: int, num_lrn_tokens: int = 1) -> None:
-        super().__init__()
-        self.chunk_size = chunk_size
-        self.hidden_size = config.hidden_size * num_lrn_tokens
+    def __init__(self, config: HeadConfig, **sizes: Any) -> None:
+        super().__init__(config, **sizes)
         self.num_layers = config.num_layers
-        self.rnn = nn.LSTM(embed_dim * num_lrn_tokens, self.hidden_size, config.num_layers, batch_first=True)
-        sizes = (self.hidden_size, *config.mlp_sizes)
-        self.actions = _Mlp((*sizes, chunk_size * ARM_DIM))
-        self.gripper = _Mlp((*sizes, chunk_size))
+        self.rnn = nn.LSTM(
+            self.in_size, self.hidden_size, config.num_layers, batch_first=True, dropout=config.dropout
+        )
 
-    def forward(self, lrn_BTE: Tensor, state: LstmState | None = None) -> tuple[PredictedChunks, LstmState]:
-        """Return the chunk at each tick, and the state after the last; ``None`` is the zero state."""
-        features_BTH, state = self.advance(lrn_BTE, state)
-        return self.decode(features_BTH), state
+    def join(self, lrn_BTE: Tensor) -> Tensor:
+        """Return the LSTM's output (B, T, H) at each tick, from the zero state."""
+        features_BTH: Tensor
+        features_BTH, _ = self.rnn(lrn_BTE)
+        return features_BTH
 
-    def advance(self, lrn_BTE: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
-        """Return the LSTM's output (B, T, H) at each tick, and the state after the last."""
-        features_BTH, after = self.rnn(lrn_BTE, state)
-        return features_BTH, after
+    def new_history(self, num_streams: int = 1) -> LstmHistory:
+        """Return an empty history."""
+        zeros = self._weight.new_zeros(
+            self.num_layers, num_streams, self.window_size, self.hidden_size
+        )
+        return LstmHistory(num_ticks=self._no_ticks(num_streams), hidden=zeros, cell=zeros)
 
-    def advance_one(self, lrn_BE: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
-        """Return the LSTM's output (B, H) after one tick, and the state after it.
+    def step(self, lrn_BE: Tensor, history: History) -> tuple[PredictedChunks, LstmHistory]:
+        """Return the chunks (T = 1) of the newest tick, and the history that includes it."""
+        assert isinstance(history, LstmHistory)
+        streams, window, ticks_B = *history.hidden.shape[1:3], history.num_ticks
+        slots_W = torch.arange(window, device=ticks_B.device)
+        is_starting_BW1 = (slots_W == (ticks_B % window)[:, None])[..., None]
+        features_RH, hidden, cell = self._advance(
+            lrn_BE.repeat_interleave(window, dim=0),
+            history.hidden.masked_fill(is_starting_BW1, 0.0).flatten(1, 2),
+            history.cell.masked_fill(is_starting_BW1, 0.0).flatten(1, 2),
+        )
+        oldest_B = torch.where(ticks_B < window, 0, (ticks_B + 1) % window)
+        features_BWH = features_RH.view(streams, window, -1)
+        oldest_BH = features_BWH[torch.arange(streams, device=ticks_B.device), oldest_B]
+        after = LstmHistory(
+            num_ticks=ticks_B + 1,
+            hidden=hidden.view(history.hidden.shape),
+            cell=cell.view(history.cell.shape),
+        )
+        return self.decode(oldest_BH[:, None]), after
 
-        The same numbers as ``advance`` for T = 1, layer by layer: PyTorch's CPU kernel for sequences repacks every
+    def _advance(self, features_RE: Tensor, hidden_KRH: Tensor, cell_KRH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the LSTM's output (R, H) after one tick, and its states.
+
+        The same numbers as ``rnn`` for one tick, layer by layer: PyTorch's CPU kernel for sequences repacks every
         weight at every call, which takes longer than the step itself.
         """
-        hidden, cell, features_BH = [], [], lrn_BE
+        hidden, cell, features = [], [], features_RE
         for layer in range(self.num_layers):
             kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in kinds]
-            features_BH, cell_BH = torch.lstm_cell(features_BH, (state[0][layer], state[1][layer]), *weights)
-            hidden.append(features_BH)
-            cell.append(cell_BH)
-        return features_BH, (torch.stack(hidden), torch.stack(cell))
-
-    def decode(self, features_BTH: Tensor) -> PredictedChunks:
-        """Return the chunks that LSTM outputs stand for."""
-        shape = (*features_BTH.shape[:2], self.chunk_size)
-        arm_BTN6 = torch.tanh(self.actions(features_BTH)).reshape(*shape, ARM_DIM)
-        return PredictedChunks(arm_BTN6, self.gripper(features_BTH).reshape(shape))
+            features, cell_RH = torch.lstm_cell(features, (hidden_KRH[layer], cell_KRH[layer]), *weights)
+            hidden.append(features)
+            cell.append(cell_RH)
+        return features, torch.stack(hidden), torch.stack(cell)

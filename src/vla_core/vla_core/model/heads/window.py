@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last W values of parallel streams, oldest first, each stream with its own age.
+
+A stream that is younger than the window fills it from the left, so that whatever reads it causally needs no mask:
+behind a stream's newest value lies only what it cannot see.
+
+Shapes: B streams, W window.
+"""
+
+import torch
+from torch import Tensor
+
+
+def newest_index(num_ticks_B: Tensor, window_size: int) -> Tensor:
+    """Return (B,) where the value of the next tick goes, for streams that have seen ``num_ticks_B`` ticks."""
+    return num_ticks_B.clamp(max=window_size - 1)
+
+
+def push(window_BW: Tensor, value_B: Tensor, num_ticks_B: Tensor) -> Tensor:
+    """Return the windows (B, W, ...) with one more value (B, ...); full ones lose their oldest."""
+    window_size = window_BW.shape[1]
+    trailing = (1,) * (window_BW.dim() - 2)
+    is_full_B = (num_ticks_B >= window_size).view(-1, 1, *trailing)
+    shifted_BW = torch.where(is_full_B, window_BW.roll(-1, dims=1), window_BW)
+    slots_W = torch.arange(window_size, device=window_BW.device)
+    is_newest_BW = (slots_W == newest_index(num_ticks_B, window_size)[:, None]).view(-1, window_size, *trailing)
+    return torch.where(is_newest_BW, value_B[:, None].to(window_BW.dtype), shifted_BW)
+
+
+def take_newest(values_BW: Tensor, num_ticks_B: Tensor) -> Tensor:
+    """Return (B, ...): of (B, W, ...) values that at the newest tick; ``num_ticks_B`` is from before ``push``."""
+    streams = torch.arange(len(values_BW), device=values_BW.device)
+    return values_BW[streams, newest_index(num_ticks_B, values_BW.shape[1])]

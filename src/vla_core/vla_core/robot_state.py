@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy may feel of the robot: the measured state as numbers without jumps."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_core.types import Observation
+
+STATE_DIM = 10
+
+
+def robot_state(observation: Observation) -> NDArray[np.float32]:
+    """Return (10,) float32: TCP position in base (3, metres), first two columns of its rotation (6), gripper (1).
+
+    Two columns of a rotation matrix determine it and have no jump at half a turn (Zhou et al., "On the Continuity
+    of Rotation Representations in Neural Networks", 2019). The gripper is 0 closed to 1 open.
+    """
+    pose = observation.pose_tcp_in_base
+    columns = pose.matrix[:3, :2].T.ravel()
+    return np.concatenate([pose.position_m, columns, [observation.gripper_open]]).astype(np.float32)
