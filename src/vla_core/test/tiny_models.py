@@ -41,8 +41,8 @@ def backbone_folder() -> Path:
 keep: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def tiny_model(seed: int = 0, **changes: Any) -> VlaModel:
-    """Return a model whose weights are large enough that each input visibly changes the output."""
+def tiny_model(seed: int = 0, *, lively: bool = True, **changes: Any) -> VlaModel:
+    """Return a model; a lively one has weights so large that each input visibly changes the output."""
     backbone = load_pretrained_backbone("kosmos2", backbone_folder())
     settings: dict[str, Any] = {
         "window_size": 4,
@@ -54,6 +54,8 @@ def tiny_model(seed: int = 0, **changes: Any) -> VlaModel:
     torch.manual_seed(seed)
     model = build_vla_model(ModelConfig(**(settings | changes)), backbone)
     model.init_new_tokens()
+    if not lively:
+        return model
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() >= 2:

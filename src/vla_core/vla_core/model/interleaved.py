@@ -98,7 +98,9 @@ class InterleavedModel(ContinuousModel):
         batch, ticks = pictures_BTCVP.shape[:2]
         extra_FKD = self._extra_tokens(state_BTS, actions_BT7)
         tick = self.compose(text.repeat(ticks), pictures_BTCVP.flatten(0, 1), extra_FKD)
-        hidden_FLD = split_ticks(self.backbone.hidden_states(join_ticks(tick, ticks)), ticks)
+        hidden_FLD = split_ticks(
+            self.backbone.hidden_states(join_ticks(tick, ticks, compat=self.config.compat)), ticks
+        )
         return read_features(hidden_FLD, tick, self.config).reshape(batch, ticks, -1)
 
     def _extra_tokens(self, state_BTS: Tensor | None, actions_BT7: Tensor | None) -> Tensor | None:

@@ -31,6 +31,8 @@ class TokenSequence:
         num_lrn: Q, how many copies follow each other; 0 where there is no [LRN].
         picture_starts: Position of the first token of each picture; empty before there are pictures, and where
             they are not part of the sequence.
+        positions: (B, L) int64 place of each token among those of its row, where padding lies between tokens;
+            ``None`` counts padding, too.
         tokens_per_picture: V; 0 where pictures are not part of the sequence.
         pictures: (B, I, P) tokens of pictures that are attended to beside the sequence, or ``None``.
     """
@@ -41,6 +43,7 @@ class TokenSequence:
     num_lrn: int
     picture_starts: tuple[int, ...] = ()
     tokens_per_picture: int = 0
+    positions: Tensor | None = None
     pictures: Tensor | None = None
 
     def repeat(self, times: int) -> "TokenSequence":
@@ -89,20 +92,23 @@ def insert_pictures(text: TokenSequence, pictures_BCVD: Tensor, *, after: int) -
     )
 
 
-def join_ticks(sequence: TokenSequence, ticks: int) -> TokenSequence:
+def join_ticks(sequence: TokenSequence, ticks: int, *, compat: Compat | None) -> TokenSequence:
     """Return B sequences of T ticks each, in order, from the F sequences of single ticks.
 
-    ``lrn_position`` becomes (B, T).
+    A shorter sentence leaves padding between its ticks. It has no positions, so that a sample does not depend on
+    its batch mates; under ``compat="robovlms"`` it has. ``lrn_position`` becomes (B, T).
     """
+    mask_BL = sequence.mask.reshape(-1, ticks * sequence.mask.shape[1])
     length = sequence.embeds.shape[1]
     starts_T = torch.arange(ticks, device=sequence.embeds.device) * length
     return TokenSequence(
         embeds=sequence.embeds.unflatten(0, (-1, ticks)).flatten(1, 2),
-        mask=sequence.mask.unflatten(0, (-1, ticks)).flatten(1, 2),
+        mask=mask_BL,
         lrn_position=sequence.lrn_position.unflatten(0, (-1, ticks)) + starts_T,
         num_lrn=sequence.num_lrn,
         picture_starts=tuple(t * length + start for t in range(ticks) for start in sequence.picture_starts),
         tokens_per_picture=sequence.tokens_per_picture,
+        positions=None if compat == "robovlms" else (mask_BL.cumsum(dim=1) - 1).clamp(min=0),
         pictures=None if sequence.pictures is None else sequence.pictures.unflatten(0, (-1, ticks)).flatten(1, 2),
     )
 

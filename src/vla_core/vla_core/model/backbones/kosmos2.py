@@ -69,9 +69,12 @@ class Kosmos2Backbone(HuggingFaceBackbone):
 
     def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
         """Return the last hidden states (B, L, D), after the final layer norm."""
-        output = self.model.text_model.model(
+        text = self.model.text_model.model
+        positions_BL = sequence.positions
+        output = text(
             inputs_embeds=sequence.embeds,
             attention_mask=sequence.mask,
+            position_ids=None if positions_BL is None else positions_BL + text.embed_positions.padding_idx + 1,
             past_key_values=cache,
             use_cache=cache is not None,
         )
