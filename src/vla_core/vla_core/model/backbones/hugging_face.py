@@ -3,10 +3,12 @@
 
 A model without weights has its parameters on the meta device and its buffers (position tables, rotary frequencies)
 computed, because transformers saves no buffers that it can compute.
+
+Shapes: B batch, L tokens, V tokens per picture, D embedding.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,10 +21,17 @@ from transformers.utils import logging as transformers_logging
 
 from vla_core.errors import CheckpointError
 from vla_core.images import CLIP_MEAN, CLIP_STD, ImageSpec
+from vla_core.model.token_sequence import TokenSequence
+
+SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 
 
 class HuggingFaceBackbone(nn.Module):
     """Base of the adapters: holds a transformers model that can also generate text.
+
+    Args:
+        model: The transformers model.
+        folder: Where its configuration and tokenizer lie.
 
     Attributes:
         title: Name for people.
@@ -30,6 +39,8 @@ class HuggingFaceBackbone(nn.Module):
         config_class: Of transformers.
         model_class: Of transformers, with the language-model head.
         pictures_in_sequence: Whether pictures are tokens of the sequence.
+        default_mean: Mean of a picture's channels, where a folder names none.
+        default_std: Standard deviation of a picture's channels, where a folder names none.
     """
 
     title: ClassVar[str]
@@ -37,8 +48,10 @@ class HuggingFaceBackbone(nn.Module):
     config_class: ClassVar[Any]
     model_class: ClassVar[Any]
     pictures_in_sequence: ClassVar[bool] = True
+    default_mean: ClassVar[tuple[float, float, float]] = CLIP_MEAN
+    default_std: ClassVar[tuple[float, float, float]] = CLIP_STD
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, folder: Path) -> None:
         super().__init__()
         self.model = model
         self._config = model.config
@@ -59,15 +72,13 @@ class HuggingFaceBackbone(nn.Module):
                     dtype=dtype,
                     local_files_only=True,
                     use_safetensors=True,
+                    ignore_mismatched_sizes=True,  # refused below, by a sentence
                     output_loading_info=True,
                 )
         except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder}: cannot load {cls.title} weights: {error}") from error
-        if report["missing_keys"]:
-            raise CheckpointError(
-                f"{folder}: weights lack {sorted(report['missing_keys'])[:3]}; is it a whole {cls.title}?"
-            )
-        backbone = cls(model)
+        cls._require_all_weights(folder, report)
+        backbone = cls(model, folder)
         backbone.finish_loading(dtype)
         return backbone
 
@@ -76,7 +87,21 @@ class HuggingFaceBackbone(nn.Module):
         """Return the model that a folder's ``config.json`` describes, its parameters on the meta device."""
         config = cls.read_config(folder)
         with init_empty_weights(include_buffers=False):
-            return cls(cls.model_class(config))
+            backbone = cls(cls.model_class(config), folder)
+        backbone.model.tie_weights()
+        return backbone
+
+    @classmethod
+    def _require_all_weights(cls, folder: Path, report: dict[str, Any]) -> None:
+        for name, found, expected in sorted(report["mismatched_keys"]):
+            raise CheckpointError(
+                f"{folder}: weight '{name}' has shape {tuple(found)}, config.json asks for {tuple(expected)}. "
+                "They belong to different models"
+            )
+        if report["missing_keys"]:
+            raise CheckpointError(
+                f"{folder}: weights lack {sorted(report['missing_keys'])[:3]}; is it a whole {cls.title}?"
+            )
 
     @classmethod
     def read_config(cls, folder: Path) -> Any:
@@ -100,7 +125,7 @@ class HuggingFaceBackbone(nn.Module):
 
     @classmethod
     def image_spec(cls, folder: Path) -> ImageSpec:
-        """Return size and normalisation of pictures that a folder asks for; CLIP's where it says nothing.
+        """Return size and normalisation of pictures that a folder asks for; the default where it names none.
 
         Raises:
             CheckpointError: The image processor's file cannot be read.
@@ -111,7 +136,8 @@ class HuggingFaceBackbone(nn.Module):
         try:
             found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
             found = found.get("image_processor", found)
-            mean, std = (tuple(found.get(key, default)) for key, default in _NORMALIZATION)
+            mean = tuple(found.get("image_mean", cls.default_mean))
+            std = tuple(found.get("image_std", cls.default_std))
             return ImageSpec(size_px=cls._image_size_px(cls.read_config(folder)), mean=mean, std=std)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path}: not an image processor's configuration: {error}") from error
@@ -152,6 +178,21 @@ class HuggingFaceBackbone(nn.Module):
         return self.model.get_input_embeddings()  # type: ignore[no-any-return]
 
     @property
+    def language_model(self) -> Any:
+        """The transformers language model, without the head that predicts words."""
+        return self.model.model.language_model
+
+    @property
+    def language_layers(self) -> nn.ModuleList:
+        """The layers of the language model, first to last."""
+        return self.language_model.layers  # type: ignore[no-any-return]
+
+    @property
+    def vision_tower(self) -> nn.Module:
+        """The network that reads pixels."""
+        return self.model.model.vision_tower  # type: ignore[no-any-return]
+
+    @property
     def generator(self) -> Any:
         """The transformers model."""
         return self.model
@@ -164,6 +205,17 @@ class HuggingFaceBackbone(nn.Module):
         """Return word embeddings (B, L, D), as the language model reads them."""
         return self.word_embedding(ids_BL)  # type: ignore[no-any-return]
 
+    def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
+        """Return the last hidden states (B, L, D), after the final normalisation."""
+        output = self.language_model(
+            inputs_embeds=sequence.embeds,
+            attention_mask=sequence.mask,
+            position_ids=self._positions(sequence),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
     def new_cache(self) -> Any:
         """Return an empty store of keys and values."""
         return DynamicCache(config=self._config.get_text_config())
@@ -172,8 +224,15 @@ class HuggingFaceBackbone(nn.Module):
         """Return the scores of the next word (B, L, vocabulary)."""
         return self.model.get_output_embeddings()(hidden_BLD)  # type: ignore[no-any-return]
 
+    def _positions(self, sequence: TokenSequence) -> Tensor | None:
+        """Return what the language model reads as positions; ``None`` lets it count by itself."""
+        return sequence.positions
 
-_NORMALIZATION = (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
+    def _with_markers(self, before: Sequence[int], tokens_BVD: Tensor, after: Sequence[int]) -> Tensor:
+        """Return picture tokens with the embeddings of marker words before and after them."""
+        ids = torch.tensor([*before, *after], device=tokens_BVD.device)
+        words_BKD = self.embed_text(ids).to(tokens_BVD.dtype).expand(tokens_BVD.shape[0], -1, -1)
+        return torch.cat([words_BKD[:, : len(before)], tokens_BVD, words_BKD[:, len(before) :]], dim=1)
 
 
 @contextmanager
