@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PaliGemma and PaliGemma 2: SigLIP, one linear layer, Gemma or Gemma 2.
+
+The word embedding of transformers 5 already holds Gemma's factor sqrt(D), and picture tokens are used as the linear
+layer gives them. Attention is causal over pictures and text, as in RoboVLMs. The native model lets pictures and
+question see each other in both directions; causally, no token depends on what follows it, so that ticks can be
+joined and keys be cached.
+
+Shapes: B batch, L tokens, V tokens per picture, D embedding, S image side.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
+
+from vla_core.model.backbones.hugging_face import SIGLIP_MEAN, SIGLIP_STD, HuggingFaceBackbone
+from vla_core.model.config import PromptConfig
+
+
+class PaliGemmaBackbone(HuggingFaceBackbone):
+    """Adapter around ``transformers.PaliGemmaForConditionalGeneration``."""
+
+    title = "PaliGemma"
+    model_types = ("paligemma",)
+    config_class = PaliGemmaConfig
+    model_class = PaliGemmaForConditionalGeneration
+    default_mean = SIGLIP_MEAN
+    default_std = SIGLIP_STD
+    prompt: ClassVar[PromptConfig] = PromptConfig(
+        text="<bos>{instruction}\n", special_tokens=False, tokens_before_pictures=0, tokens_after_lrn=0
+    )
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        super().__init__(model, folder)
+        # Without padding, transformers makes no mask and asks the layers, which PaliGemma's configuration tells
+        # to look in both directions.
+        layer: Any
+        for layer in self.language_layers:
+            layer.self_attn.is_causal = True
+
+    @property
+    def num_image_tokens(self) -> int:
+        """V, tokens that one picture becomes: its patches."""
+        vision = self._config.vision_config
+        return int(vision.image_size // vision.patch_size) ** 2
+
+    def encode_images(self, images_B3SS: Tensor) -> Tensor:
+        """Return picture tokens (B, V, D)."""
+        return self.model.model.get_image_features(images_B3SS).pooler_output  # type: ignore[no-any-return]
+
+    def logits(self, hidden_BLD: Tensor) -> Tensor:
+        """Return the scores of the next word (B, L, vocabulary), within Gemma 2's limit."""
+        scores = super().logits(hidden_BLD)
+        limit = getattr(self._config.get_text_config(), "final_logit_softcapping", None)
+        return scores if limit is None else limit * torch.tanh(scores / limit)
