@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """PaliGemma and PaliGemma 2: SigLIP, one linear layer, Gemma or Gemma 2.
 
-The word embedding of transformers 5 already holds Gemma's factor sqrt(D), and picture tokens are used as the linear
-layer gives them. Attention is causal over pictures and text, as in RoboVLMs. The native model lets pictures and
-question see each other in both directions; causally, no token depends on what follows it, so that ticks can be
-joined and keys be cached.
+The word embedding of transformers 5 already holds Gemma's factor sqrt(D), and picture tokens are used as the
+linear layer gives them. Attention is causal over pictures and text, as in RoboVLMs. The native model lets
+pictures and question see each other in both directions; causally, no token depends on what follows it, so that
+ticks can be joined and keys be cached.
 
 Shapes: B batch, L tokens, V tokens per picture, D embedding, S image side.
 """

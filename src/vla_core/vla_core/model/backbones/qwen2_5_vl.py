@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Qwen2.5-VL: a vision transformer with windows, a merger of 2 x 2 patches, Qwen2.5.
 
-The model reads pictures of any size; here a picture is square, of 224 px like those of the other backbones (or of the
-next smaller size that whole merged patches fill): 64 tokens. ``<|vision_start|>`` and ``<|vision_end|>`` stand around it and
-count among its tokens. Rotary positions have three axes: a picture takes one step of time, its merged patches lie
-on rows and columns from there, and the next word comes behind the last row.
+The model reads pictures of any size; here a picture is square, of 224 px like those of the other backbones (or
+of the next smaller size that whole merged patches fill): 64 tokens. ``<|vision_start|>`` and ``<|vision_end|>``
+stand around it and count among its tokens. Rotary positions have three axes: a picture takes one step of time,
+its merged patches lie on rows and columns from there, and the next word comes behind the last row.
 
 Shapes: B batch, L tokens, A tokens of sequence and cache, V tokens per picture, D embedding, S image side, M
 merged patches, N merged patches on a side.
