@@ -34,13 +34,11 @@ class ForeignWeights:
 
     Attributes:
         tensors: By the file's own names; memory-mapped where the format allows it.
-        others: Type of each entry beside them that is no tensor, by name.
-        place: Key under which the file keeps them; empty where they are the file's only content.
+        others: Entries that are no weights, each with the reason.
     """
 
     tensors: Mapping[str, Tensor]
     others: Mapping[str, str]
-    place: str
 
 
 class _Ignored:
@@ -73,7 +71,7 @@ def read_foreign_weights(path: Path) -> ForeignWeights:
     _require_file(path)
     if path.suffix == ".safetensors":
         try:
-            return ForeignWeights(load_file(path), {}, "")
+            return ForeignWeights(load_file(path), {})
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged or cut short ({_first_line(error)}); copy it again") from error
     return _find_state_dict(path, _unpickle(path))
@@ -134,26 +132,28 @@ def _find_state_dict(path: Path, content: Any) -> ForeignWeights:
         )
     for key in STATE_DICT_KEYS:
         if isinstance(content.get(key), Mapping):
-            return _split(path, content[key], key)
+            beside = {str(other): "not weights: the file's other contents" for other in content if other != key}
+            return _split(path, content[key], beside)
     if content and all(isinstance(value, Tensor) for value in content.values()):
-        return _split(path, content, "")
+        return _split(path, content, {})
     found = ", ".join(str(key) for key in list(content)[:8]) or "nothing"
     raise CheckpointError(
         f"{path}: no weights in it: found {found}; expected the key {_or(STATE_DICT_KEYS)}. {_SAVE_AGAIN}"
     )
 
 
-def _split(path: Path, entries: Mapping[Any, Any], place: str) -> ForeignWeights:
+def _split(path: Path, entries: Mapping[Any, Any], beside: Mapping[str, str]) -> ForeignWeights:
     tensors = {str(key): value for key, value in entries.items() if isinstance(value, Tensor)}
-    others = {str(key): type(value).__name__ for key, value in entries.items() if not isinstance(value, Tensor)}
+    others = {str(key): f"no tensor: {type(value).__name__}" for key, value in entries.items()}
+    others = {key: reason for key, reason in others.items() if key not in tensors}
     if not tensors:
-        raise CheckpointError(f"{path}: '{place}' holds no tensors. {_SAVE_AGAIN}")
+        raise CheckpointError(f"{path}: its state dict holds no tensors. {_SAVE_AGAIN}")
     for key, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise CheckpointError(
                 f"{path}: tensor '{key}' is sparse, quantised or without data; save it as a plain tensor"
             )
-    return ForeignWeights(tensors, others, place)
+    return ForeignWeights(tensors, {**beside, **others})
 
 
 def _harmless() -> list[Any]:

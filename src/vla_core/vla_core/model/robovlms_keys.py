@@ -1,40 +1,134 @@
 # SPDX-License-Identifier: Apache-2.0
 """RoboVLMs' names of weights and ours.
 
-The original saves the tied language-model head, and the action head a second time as ``model.lm_head``; both are
-left out here.
+The original saves the tied head that predicts words, the action head a second time as ``model.lm_head``, and
+buffers that are computed; those are left out here. Its backbones have the names of transformers 4.37 (Kosmos-2) or
+4.44 (PaliGemma), ours those of transformers 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from vla_core.errors import CheckpointError
+from vla_core.model.config import BackboneKind
 
-# The first prefix that fits counts; None drops the tensor.
-_RENAMED_PREFIXES: tuple[tuple[str, str | None], ...] = (
-    ("model.backbone.text_model.lm_head.", None),
-    ("model.backbone.", "backbone.model."),
-    ("model.act_head.", "head."),
-    ("model.lm_head.", None),
-    ("model.action_token", "lrn_token"),
+_BACKBONE = "model.backbone."
+_PARTS = ((_BACKBONE, "backbone.model."), ("model.act_head.", "head."), ("model.vision_resampler.", "resampler."))
+_RENAMED: dict[BackboneKind, tuple[tuple[str, str], ...]] = {
+    "kosmos2": (),
+    "paligemma": (
+        ("language_model.model.", "model.language_model."),
+        ("language_model.lm_head.", "lm_head."),
+        ("vision_tower.vision_model.", "model.vision_tower."),
+        ("model.vision_tower.vision_model.", "model.vision_tower."),
+        ("multi_modal_projector.", "model.multi_modal_projector."),
+    ),
+}
+BACKBONES = tuple(_RENAMED)
+_DROPPED_PARTS = (
+    ("model.lm_head.", "the action head a second time"),
+    ("model.clip_norm_head.", "language regulariser, used in training alone"),
+    ("model.fwd_head.", "prediction of future pictures, which does not run in the original"),
+    ("model.static_image_tokens", "prediction of future pictures, which does not run in the original"),
+    ("model.hand_image_tokens", "prediction of future pictures, which does not run in the original"),
+    ("model.embed_arm_state.", "state input, which does not run in the original"),
+    ("model.embed_gripper_state.", "state input, which does not run in the original"),
+    ("model.embed_state.", "state input, which does not run in the original"),
 )
+_COMPUTED = (".attn.bias", ".attn.masked_bias", ".position_ids", ".inv_freq", ".embed_positions.weights")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a tensor of the original goes.
+
+    Attributes:
+        name: Our name, or ``None``.
+        reason: Why it goes nowhere; empty otherwise.
+    """
+
+    name: str | None
+    reason: str = ""
+
+
+def whole_key(key: str) -> str:
+    """Return a name as the original's evaluation reads it: no wrapper in front, ``model.`` in front."""
+    for wrapper in ("_forward_module.", "module."):
+        key = key.removeprefix(wrapper)
+    return key if key.startswith("model.") else f"model.{key}"
+
+
+def place_robovlms_key(key: str, backbone: BackboneKind, ours: Container[str]) -> Placement:
+    """Return where a tensor goes.
+
+    Args:
+        key: From ``whole_key``.
+        backbone: Kind of the model's backbone.
+        ours: Names of the tensors that our model stores.
+
+    Raises:
+        CheckpointError: It is a weight of a part that our model has, but has no place there.
+    """
+    for part, reason in _DROPPED_PARTS:
+        if key.startswith(part):
+            return Placement(None, reason)
+    if key == "model.action_token":
+        return (
+            Placement("lrn_token") if "lrn_token" in ours else Placement(None, "the configuration reads no [LRN]")
+        )
+    name = _our_name(key, backbone)
+    if name is None:
+        return Placement(None, "belongs to no part of the model that runs")
+    if name in ours:
+        return Placement(name)
+    if key.endswith(_COMPUTED):
+        return Placement(None, "computed, not learned")
+    if name.endswith("lm_head.weight"):
+        return Placement(None, "tied to the word embeddings")
+    raise CheckpointError(
+        f"tensor '{key}' has no place in the model that the configuration describes. Checkpoint and configuration "
+        "(heads, layers, resampler, backbone) belong to different models"
+    )
+
+
+def lrn_scale(keys: Iterable[str], backbone: BackboneKind, embed_dim: int) -> float:
+    """Return the factor of the [LRN] token.
+
+    Up to transformers 4, Gemma multiplied everything that it read by sqrt(D). Since 5 the table of words already
+    holds the factor, so a token from outside the table must bring it along.
+    """
+    if backbone != "paligemma":
+        return 1.0
+    old = (".language_model.model.", ".vision_tower.vision_model.")
+    return embed_dim**0.5 if any(part in key for key in keys for part in old) else 1.0
 
 
 def rename_robovlms_key(key: str) -> str | None:
-    """Return our name of a RoboVLMs tensor, or ``None`` for a duplicate that we do not keep.
-
-    Raises:
-        CheckpointError: The name belongs to no part of the model that we know.
-    """
-    for theirs, ours in _RENAMED_PREFIXES:
-        if key.startswith(theirs):
-            return None if ours is None else ours + key.removeprefix(theirs)
-    known = ", ".join(prefix for prefix, _ in _RENAMED_PREFIXES)
-    raise CheckpointError(f"tensor '{key}' is not part of a RoboVLMs LSTM policy (known beginnings: {known})")
+    """Return our name of a tensor of a RoboVLMs Kosmos-2 policy, or ``None`` for one that we do not keep."""
+    if key == "model.action_token":
+        return "lrn_token"
+    name = _our_name(key, "kosmos2")
+    return None if name is None or name.endswith(("lm_head.weight", *_COMPUTED)) else name
 
 
 def from_robovlms(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return RoboVLMs' tensors under our names."""
+    """Return the tensors of a RoboVLMs Kosmos-2 policy under our names."""
     renamed = ((rename_robovlms_key(key), tensor) for key, tensor in tensors.items())
     return {key: tensor for key, tensor in renamed if key is not None}
+
+
+def _our_name(key: str, backbone: BackboneKind) -> str | None:
+    for theirs, ours in _PARTS:
+        if key.startswith(theirs):
+            rest = key.removeprefix(theirs)
+            return ours + (_in_transformers_5(rest, backbone) if theirs == _BACKBONE else rest)
+    return None
+
+
+def _in_transformers_5(name: str, backbone: BackboneKind) -> str:
+    for old, new in _RENAMED[backbone]:
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
