@@ -111,7 +111,7 @@ def test_a_directory_that_is_no_checkpoint_is_never_replaced(saved: Checkpoint, 
 
 
 def test_a_failed_save_leaves_nothing(saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr("vla_core.checkpoint.save_weights", fail)

@@ -5,6 +5,7 @@
 model.safetensors   all weights
 model.yaml          CheckpointCard: the model's configuration, meaning of its actions, rate, robot it was made for
 statistics.json     of the data that it was trained on
+adapter/            low-rank adapters that are added to the weights, where they are kept apart
 backbone/           configuration, tokenizer and processor files of the vision-language model (no weights)
 training.yaml       the resolved settings of the run
 README.md           the numbers it reached, or that it is untrained
@@ -28,14 +29,17 @@ from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config, read_yaml, require_all_keys, to_plain
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.model.build import build_model_without_weights
+from vla_core.model.lora import has_adapter, load_adapter, save_adapter
+from vla_core.model.lora import merge_adapter as merge_adapter_of
 from vla_core.model.prompt import PromptTokenizer
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import load_weights, save_weights
 
-WEIGHTS, CARD, STATISTICS, BACKBONE, TRAINING, README = (
+WEIGHTS, CARD, STATISTICS, ADAPTER, BACKBONE, TRAINING, README = (
     "model.safetensors",
     "model.yaml",
     "statistics.json",
+    "adapter",
     "backbone",
     "training.yaml",
     "README.md",
@@ -65,7 +69,11 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    directory: Path | str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    directory: Path | str,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    keep_adapter: bool = False,
 ) -> Checkpoint:
     """Return the checkpoint in a directory, its model in evaluation mode.
 
@@ -73,6 +81,7 @@ def load_checkpoint(
         directory: A checkpoint directory.
         device: Where the model goes.
         dtype: Type of the weights; ``None`` takes the precision that the checkpoint asks for.
+        keep_adapter: Keep an adapter apart, to train it further, instead of adding it to the weights.
 
     Raises:
         CheckpointError: Something is missing, damaged or contradictory; the sentence names it.
@@ -88,6 +97,10 @@ def load_checkpoint(
     model = build_model_without_weights(card.model, directory / BACKBONE)
     dtype = dtype or getattr(torch, card.model.precision)
     load_weights(model, directory / WEIGHTS, device=torch.device(device), dtype=dtype)
+    if (directory / ADAPTER).is_dir():
+        load_adapter(model.backbone.generator, directory / ADAPTER)
+        if not keep_adapter:
+            merge_adapter_of(model.backbone.generator)
     return Checkpoint(
         model=model.eval(),
         card=card,
@@ -108,6 +121,7 @@ def save_checkpoint(
     directory: Path | str,
     *,
     results: Mapping[str, float] | None = None,
+    merge_adapter: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Write a checkpoint; return its directory. A crash leaves either the whole checkpoint or none.
@@ -116,6 +130,7 @@ def save_checkpoint(
         checkpoint: What to write.
         directory: Where; its parents are made.
         results: Numbers that it reached, for the README.
+        merge_adapter: Add adapters to the weights instead of keeping them in a folder of their own.
         overwrite: Replace a checkpoint that is there.
 
     Raises:
@@ -127,15 +142,17 @@ def save_checkpoint(
     partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         partial.chmod(0o755)  # mkdtemp makes it private
-        _write_files(checkpoint, partial, results or {})
+        _write_files(checkpoint, partial, results or {}, merge=merge_adapter)
         _move_into_place(partial, directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return directory
 
 
-def _write_files(checkpoint: Checkpoint, directory: Path, results: Mapping[str, float]) -> None:
-    save_weights(checkpoint.model, directory / WEIGHTS)
+def _write_files(checkpoint: Checkpoint, directory: Path, results: Mapping[str, float], *, merge: bool) -> None:
+    save_weights(checkpoint.model, directory / WEIGHTS, merge_adapter=merge)
+    if has_adapter(checkpoint.model) and not merge:
+        save_adapter(checkpoint.model.backbone.generator, directory / ADAPTER)
     _write_yaml(directory / CARD, to_plain(checkpoint.card))
     _write_yaml(directory / TRAINING, to_plain(checkpoint.training))
     (directory / STATISTICS).write_text(

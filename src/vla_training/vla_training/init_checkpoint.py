@@ -21,15 +21,15 @@ from vla_core.actions.action_space import ActionFrame, ActionSpace
 from vla_core.checkpoint import Checkpoint, load_tokenizer, save_checkpoint
 from vla_core.checkpoint_card import CheckpointCard, RobotSnapshot
 from vla_core.errors import VlaError
-from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone
-from vla_core.model.config import HeadConfig, ModelConfig
+from vla_core.model.build import build_vla_model
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
-from vla_core.model.vla import VlaModel
 from vla_core.robot_spec import RobotSpec
+from vla_training.train_config import complete_train_config, read_train_config
 
 TINY = "tiny"
-_TINY_HEAD = HeadConfig(hidden_size=128, mlp_sizes=(128, 64))
+_DEFAULT_MODEL = {"window_size": 8, "chunk_size": 5}
+_TINY_MODEL = {"head": {"hidden_size": 128, "mlp_sizes": [128, 64]}}
 _ACTION_SPACE = ActionSpace(frame="tcp")
 
 
@@ -38,8 +38,9 @@ def init_checkpoint(
     out: Path,
     *,
     backbone: str = TINY,
-    window_size: int = 8,
-    chunk_size: int = 5,
+    config: Path | None = None,
+    window_size: int | None = None,
+    chunk_size: int | None = None,
     rate_hz: float = 10.0,
     action_space: ActionSpace | None = None,
     seed: int = 0,
@@ -50,9 +51,10 @@ def init_checkpoint(
     Args:
         spec: The robot; gives the cameras and their aspect ratios.
         out: Directory of the checkpoint.
-        backbone: ``tiny``, or the folder of a pretrained Kosmos-2 in Hugging Face's layout.
-        window_size: Ticks of history.
-        chunk_size: Actions per prediction.
+        backbone: ``tiny``, or the folder of a pretrained backbone in Hugging Face's layout.
+        config: A training config; its section ``model`` says what is made.
+        window_size: Ticks of history, instead of the config's.
+        chunk_size: Actions per prediction, instead of the config's.
         rate_hz: Rate of the ticks.
         action_space: Meaning of the actions; ``None`` is motion in the tool frame at CALVIN's scale.
         seed: Of everything random.
@@ -63,20 +65,22 @@ def init_checkpoint(
     """
     if rate_hz <= 0:
         raise VlaError(f"rate_hz must be above 0, found {rate_hz:g}")
+    data = read_train_config(config)
+    section = _DEFAULT_MODEL | (_TINY_MODEL if backbone == TINY else {}) | data.get("model", {})
+    given = {"window_size": window_size, "chunk_size": chunk_size}
+    section |= {key: value for key, value in given.items() if value is not None}
     with _backbone_folder(backbone, seed) as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        loaded = load_pretrained_backbone("kosmos2", folder)
-        config = ModelConfig(
-            window_size=window_size,
-            chunk_size=chunk_size,
-            image=ImageSpec(size_px=loaded.image_size_px),
-            cameras=tuple(name for name in ModelConfig.cameras if name in spec.cameras),
-            head=_TINY_HEAD if backbone == TINY else HeadConfig(),
+        settings = complete_train_config(
+            {**data, "model": section},
+            backbone_dir=folder,
+            cameras=list(spec.cameras),
+            where=str(config or "model"),
         )
-        model = VlaModel(config, loaded)
-        model.init_lrn_token()
+        model = build_vla_model(settings.model, load_pretrained_backbone(settings.model.backbone, folder))
+        model.init_new_tokens()
         card = CheckpointCard(
-            model=config,
+            model=settings.model,
             action_space=action_space or _ACTION_SPACE,
             period_s=1.0 / rate_hz,
             is_trained=False,
@@ -102,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             RobotSpec.load(options.robot),
             options.out,
             backbone=options.backbone,
+            config=options.config,
             window_size=options.window_size,
             chunk_size=options.chunk_size,
             rate_hz=options.rate_hz,
@@ -139,10 +144,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backbone",
         metavar="tiny|FOLDER",
-        help="tiny random Kosmos-2, or a pretrained Kosmos-2's folder (default: %(default)s)",
+        help="tiny random Kosmos-2, or the folder of a pretrained backbone (default: %(default)s)",
     )
-    parser.add_argument("--window-size", type=int, help="ticks of history (default: %(default)s)")
-    parser.add_argument("--chunk-size", type=int, help="actions per prediction (default: %(default)s)")
+    parser.add_argument(
+        "--config", type=Path, metavar="TRAIN.yaml", help="a training config; its section 'model' is made"
+    )
+    parser.add_argument("--window-size", type=int, help="ticks of history, instead of the config's")
+    parser.add_argument("--chunk-size", type=int, help="actions per prediction, instead of the config's")
     parser.add_argument("--rate-hz", type=float, help="rate of the ticks (default: %(default)g)")
     parser.add_argument(
         "--action-frame", choices=get_args(ActionFrame), default=_ACTION_SPACE.frame, help="default: %(default)s"

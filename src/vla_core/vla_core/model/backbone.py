@@ -7,6 +7,7 @@ one in ``BackboneKind``.
 Shapes: B batch, L tokens, V tokens per picture, D embedding, P picture embedding, S image side.
 """
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast
@@ -27,10 +28,12 @@ class Backbone(Protocol):
     ``model.``; the head that predicts words is there, but only ``logits`` runs it.
 
     Attributes:
+        model_types: Values of ``model_type`` in the ``config.json`` of its kind.
         prompt: The text around an instruction that suits the pretrained model.
         pictures_in_sequence: Whether pictures are tokens of the sequence, or are attended to beside it.
     """
 
+    model_types: ClassVar[tuple[str, ...]]
     prompt: ClassVar[PromptConfig]
     pictures_in_sequence: ClassVar[bool]
 
@@ -124,6 +127,24 @@ _CLASSES: dict[BackboneKind, str] = {
 def backbone_class(kind: BackboneKind) -> type[Backbone]:
     """Return the class of a kind of backbone; its file is imported only now."""
     return cast(type[Backbone], getattr(import_module(f"vla_core.model.backbones.{kind}"), _CLASSES[kind]))
+
+
+def backbone_kind_of(folder: Path) -> BackboneKind:
+    """Return the kind of backbone that a Hugging Face folder holds.
+
+    Raises:
+        CheckpointError: The folder is missing or holds no backbone that we know.
+    """
+    _require_config(folder)
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not readable as a JSON object: {error}") from error
+    known = {model_type: kind for kind in _CLASSES for model_type in backbone_class(kind).model_types}
+    if found not in known:
+        raise CheckpointError(f"{path}: model_type is {found!r}; backbones are {sorted(known)}")
+    return known[found]
 
 
 def load_pretrained_backbone(kind: BackboneKind, folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:

@@ -18,6 +18,9 @@ from vla_core.errors import CheckpointError, InstructionError
 from vla_core.instruction import clean_instruction
 from vla_core.model.config import INSTRUCTION_SLOT, PromptConfig
 
+# Room for the special words that some tokenizers keep at the end.
+_SPARE_IDS = 32
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -70,11 +73,7 @@ class PromptTokenizer:
         Raises:
             CheckpointError: The folder holds no readable tokenizer.
         """
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except Exception as error:  # the Rust tokenizer raises bare Exception for a broken file
-            raise CheckpointError(f"{folder}: cannot load the tokenizer: {error}") from error
-        return cls(tokenizer, prompt=prompt, max_tokens=max_tokens)
+        return cls(_load_tokenizer(folder), prompt=prompt, max_tokens=max_tokens)
 
     def __call__(self, instructions: Sequence[str]) -> Tokens:
         """Return a batch of instructions as tokens.
@@ -113,3 +112,19 @@ class PromptTokenizer:
         adds = self._prompt.special_tokens if special_tokens is None else special_tokens
         ids: list[int] = self._tokenizer(text, add_special_tokens=adds)["input_ids"]
         return ids
+
+
+def action_token_end(folder: Path) -> int:
+    """Return the id below which action tokens go in a new model: near the vocabulary's end, where words are rare.
+
+    Raises:
+        CheckpointError: The folder holds no readable tokenizer.
+    """
+    return int(_load_tokenizer(folder).vocab_size) - _SPARE_IDS
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the Rust tokenizer raises bare Exception for a broken file
+        raise CheckpointError(f"{folder}: cannot load the tokenizer: {error}") from error

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vla_core.errors import CheckpointError
+from vla_core.model.lora import plain_tensors
 from vla_core.model.vla import VlaModel
 
 Shape = tuple[int, ...]
@@ -55,16 +56,18 @@ def assign_weights(model: VlaModel, tensors: Mapping[str, Tensor]) -> VlaModel:
     return model.to(first.device)
 
 
-def stored_tensors(model: VlaModel) -> dict[str, Tensor]:
-    """Return the tensors of a model under their names, tied ones once."""
+def stored_tensors(model: VlaModel, *, merge_adapter: bool = True) -> dict[str, Tensor]:
+    """Return the tensors of a model as a checkpoint stores them: tied ones once, adapters added or left out."""
     once = {name for name, _ in model.named_parameters()}
     repeated = {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in repeated}
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in repeated}
+    return plain_tensors(model, tensors, merge=merge_adapter)
 
 
-def save_weights(model: VlaModel, path: Path) -> None:
-    """Write a model's weights to a ``safetensors`` file."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}, path)
+def save_weights(model: VlaModel, path: Path, *, merge_adapter: bool = True) -> None:
+    """Write a model's weights to a ``safetensors`` file, adapters added to them or left out."""
+    tensors = stored_tensors(model, merge_adapter=merge_adapter)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 

@@ -52,9 +52,7 @@ class LstmHead(ActionHead):
 
     def new_history(self, num_streams: int = 1) -> LstmHistory:
         """Return an empty history."""
-        zeros = self._weight.new_zeros(
-            self.num_layers, num_streams, self.window_size, self.hidden_size
-        )
+        zeros = self._weight.new_zeros(self.num_layers, num_streams, self.window_size, self.hidden_size)
         return LstmHistory(num_ticks=self._no_ticks(num_streams), hidden=zeros, cell=zeros)
 
     def step(self, lrn_BE: Tensor, history: History) -> tuple[PredictedChunks, LstmHistory]:

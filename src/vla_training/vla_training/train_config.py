@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training config (``config/train/*.yaml``): the model that is made and what of it is trained.
+
+In its ``model`` section the backbone's own prompt, picture size and normalisation, the robot's cameras and the ids
+of action tokens need not be written: what is left out comes from the backbone's folder and the robot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla_core.config import build, read_yaml, to_plain
+from vla_core.errors import ConfigError
+from vla_core.model.backbone import backbone_class, backbone_kind_of
+from vla_core.model.config import ModelConfig
+from vla_core.model.prompt import action_token_end
+from vla_training.finetuning import FinetuningConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that a training run is told.
+
+    Attributes:
+        model: Every choice about the model.
+        finetuning: What is trained of the backbone.
+    """
+
+    model: ModelConfig
+    finetuning: FinetuningConfig = field(default_factory=FinetuningConfig)
+
+
+def read_train_config(path: Path | None) -> dict[str, Any]:
+    """Return the plain data of a training config; without a path an empty one.
+
+    Raises:
+        ConfigError: The file is missing or is no mapping.
+    """
+    data = {} if path is None else read_yaml(path)
+    if not isinstance(data, dict) or not isinstance(data.get("model", {}), dict):
+        raise ConfigError(f"{path}: expected a mapping with a section 'model'")
+    return data
+
+
+def complete_train_config(
+    data: Mapping[str, Any], *, backbone_dir: Path, cameras: Sequence[str], where: str
+) -> TrainConfig:
+    """Return a training config whose model section is completed from a backbone's folder and a robot.
+
+    Args:
+        data: Plain data of the file.
+        backbone_dir: Folder of the backbone in Hugging Face's layout.
+        cameras: Names of the robot's cameras.
+        where: Name of the file, for errors.
+
+    Raises:
+        ConfigError: A key is unknown or its value is not allowed.
+        CheckpointError: The backbone's folder cannot be read.
+    """
+    section = dict(data.get("model", {}))
+    kind = section.setdefault("backbone", backbone_kind_of(backbone_dir))
+    if kind != backbone_kind_of(backbone_dir):
+        raise ConfigError(
+            f"{where}: model.backbone is {kind}, but {backbone_dir} holds a {backbone_kind_of(backbone_dir)}"
+        )
+    adapter = backbone_class(kind)
+    section.setdefault("image", to_plain(adapter.image_spec(backbone_dir)))
+    section.setdefault("prompt", to_plain(adapter.prompt))
+    section.setdefault("cameras", [name for name in ModelConfig.cameras if name in cameras])
+    if section.get("structure") == "one_step_discrete":
+        tokens = dict(section.get("action_tokens") or {})
+        tokens.setdefault("end_token_id", action_token_end(backbone_dir))
+        section["action_tokens"] = tokens
+    return build(TrainConfig, {**data, "model": section}, where=where)
