@@ -63,7 +63,7 @@ TEXT, VISION = "backbone.model.text_model.model.", "backbone.model.vision_model.
         ({"mode": "frozen", "train_vision": True}, [VISION], [TEXT]),
         (
             {"mode": "last_layers", "num_last_layers": 1},
-            [TEXT + LAYER],
+            [f"{TEXT}layers.2."],
             [f"{TEXT}layers.0.", f"{TEXT}layers.1.", VISION],
         ),
         ({"mode": "lora", "lora": LORA}, [], ["backbone."]),

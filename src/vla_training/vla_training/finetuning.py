@@ -30,7 +30,7 @@ class LoraSettings:
     """
 
     rank: int = 64
-    alpha: float = 16.0
+    alpha: int = 16
     dropout: float = 0.05
     targets: tuple[str, ...] | None = None
 

@@ -56,7 +56,7 @@ def plain_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, merge: bo
     for name, part in module.named_modules():
         if merge and isinstance(part, LoraLayer):
             key = f"{name}.weight"
-            delta: Tensor = part.get_delta_weight(_NAME)  # type: ignore[operator]
+            delta: Tensor = part.get_delta_weight(_NAME)  # type: ignore[attr-defined]
             plain[key] = plain[key] + delta.detach().to(plain[key].dtype)
     return plain
 
@@ -74,7 +74,7 @@ def merge_adapter(module: nn.Module) -> None:
     """Add the adapters of a module to its weights and take them off."""
     for name, part in list(module.named_modules()):
         if isinstance(part, LoraLayer):
-            part.merge(safe_merge=True)  # type: ignore[operator]
+            part.merge(safe_merge=True)
             parent, _, child = name.rpartition(".")
             setattr(module.get_submodule(parent), child, part.get_base_layer())
     if hasattr(module, "peft_config"):
@@ -102,7 +102,7 @@ def load_adapter(backbone_model: nn.Module, folder: Path) -> None:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: '{name}' is missing; copy the whole checkpoint directory")
     try:
-        add_adapter(backbone_model, LoraConfig.from_pretrained(folder, local_files_only=True))
+        add_adapter(backbone_model, LoraConfig.from_pretrained(str(folder), local_files_only=True))
         tensors = load_file(folder / ADAPTER_WEIGHTS)
         expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(backbone_model).items()}
         if {name: tensor.shape for name, tensor in tensors.items()} != expected:
