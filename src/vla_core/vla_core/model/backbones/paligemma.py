@@ -18,6 +18,7 @@ from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from vla_core.model.backbones.hugging_face import SIGLIP_MEAN, SIGLIP_STD, HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.token_sequence import TokenSequence
 
 
 class PaliGemmaBackbone(HuggingFaceBackbone):
@@ -56,3 +57,10 @@ class PaliGemmaBackbone(HuggingFaceBackbone):
         scores = super().logits(hidden_BLD)
         limit = getattr(self._config.get_text_config(), "final_logit_softcapping", None)
         return scores if limit is None else limit * torch.tanh(scores / limit)
+
+    def _positions(self, sequence: TokenSequence) -> Tensor:
+        """Return positions (B or 1, L); PaliGemma counts from 1."""
+        num_all, num_new = sequence.mask.shape[1], sequence.embeds.shape[1]
+        if sequence.positions is not None:
+            return sequence.positions + 1
+        return torch.arange(num_all - num_new, num_all, device=sequence.embeds.device)[None] + 1
