@@ -22,6 +22,8 @@ from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 Ids = Mapping[str, int]
 Inputs = dict[str, Any]
 
+_AROUND = "<fake_token_around_image>"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TinyBackbone:
@@ -211,7 +213,7 @@ TINY: dict[str, TinyBackbone] = {
     "idefics": TinyBackbone(
         kind="idefics",
         config=_idefics_config,
-        words=("<pad>", "<s>", "</s>", "<fake_token_around_image>", "<image>"),
+        words=("<pad>", "<s>", "</s>", _AROUND, "<image>"),
         image_processor="IdeficsImageProcessorPil",
         processor="IdeficsProcessor",
         native=lambda images, ids, config: {
@@ -237,16 +239,9 @@ TINY: dict[str, TinyBackbone] = {
             vision_config=_vision("smolvlm_vision"),
             image_token_id=ids["<image>"],
         ),
-        words=(
-            *("<pad>", "<|im_start|>", "<end_of_utterance>"),
-            *("<fake_token_around_image>", "<global-img>", "<image>"),
-        ),
+        words=("<pad>", "<|im_start|>", "<end_of_utterance>", _AROUND, "<global-img>", "<image>"),
         image_processor="SmolVLMImageProcessorPil",
-        picture_words=(
-            ("<fake_token_around_image>", "<global-img>"),
-            "<image>",
-            ("<fake_token_around_image>",),
-        ),
+        picture_words=((_AROUND, "<global-img>"), "<image>", (_AROUND,)),
         native=lambda images, ids, config: {"pixel_values": images},
     ),
 }
