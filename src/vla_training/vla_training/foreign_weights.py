@@ -9,6 +9,7 @@ import collections
 import pathlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def _unpickle(path: Path) -> Any:
     if begins_as_zip and not is_zip:
         raise CheckpointError(f"{path}: cut short: its table of contents is missing at the end; copy it again")
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
+            warnings.simplefilter("ignore")  # an unusual pickle is read or refused, nothing between
             return torch.load(path, map_location="cpu", mmap=is_zip, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: {_why_not_unpickled(error)}") from error

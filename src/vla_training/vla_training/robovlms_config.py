@@ -8,7 +8,7 @@ changes what the weights mean, and that we cannot reproduce, is refused.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vla_core.actions.action_space import ActionSpace
 from vla_core.actions.normalization import ARM_DIM, NormalizationSpec, StandardizationSpec
@@ -146,6 +146,8 @@ class _Translator:
             raise CheckpointError(
                 f"model is {model!r}, but robovlm_name is {name!r}; they must name the same model"
             )
+        reader: Any = backbone_class(kind)
+        reader.read_config(self.backbone_dir)
         return kind
 
     def _structure(self) -> Structure:
