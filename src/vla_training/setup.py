@@ -19,5 +19,10 @@ setup(
     maintainer_email="maintainers@vla-suite.dev",
     description="Demonstrations to datasets to checkpoints, without ROS.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["init_checkpoint = vla_training.init_checkpoint:main"]},
+    entry_points={
+        "console_scripts": [
+            "import_checkpoint = vla_training.import_checkpoint:main",
+            "init_checkpoint = vla_training.init_checkpoint:main",
+        ]
+    },
 )
