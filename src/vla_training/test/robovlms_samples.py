@@ -103,8 +103,8 @@ def random_model(config: dict[str, Any], *, seed: int = 0) -> VlaModel:
 def original_tensors(model: VlaModel, kind: str) -> dict[str, Tensor]:
     """Return a model's weights under RoboVLMs' names, at the scale of transformers 4, with its repetitions."""
     found = {_original_name(name, kind): tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    if kind == "paligemma" and "model.action_token" in found:
-        found["model.action_token"] /= model.backbone.embed_dim**0.5
+    if kind == "paligemma":
+        _to_scale_of_transformers_4(found, model.backbone.embed_dim**0.5)
     head = {name: tensor for name, tensor in found.items() if name.startswith("model.act_head.")}
     return found | {name.replace("act_head", "lm_head"): tensor for name, tensor in head.items()}
 
@@ -131,6 +131,16 @@ def observation(seed: int) -> Observation:
         gripper_open=1.0,
         source_stamps_ns={},
     )
+
+
+def _to_scale_of_transformers_4(tensors: dict[str, Tensor], root: float) -> None:
+    """There the language model multiplied by ``root``; pictures were divided by it before the resampler."""
+    if "model.action_token" in tensors:
+        tensors["model.action_token"] /= root
+    if "model.vision_resampler.norm.weight" in tensors:
+        for part in ("weight", "bias"):
+            tensors[f"model.vision_resampler.norm.{part}"] /= root
+            tensors[f"model.backbone.multi_modal_projector.linear.{part}"] *= root
 
 
 def _original_name(name: str, kind: str) -> str:

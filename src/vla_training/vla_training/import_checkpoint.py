@@ -115,7 +115,14 @@ def _model(path: Path, translation: Translation, backbone: Path) -> tuple[VlaMod
     report = match_keys(
         weights, shapes_of(stored_tensors(model)), config.backbone, where=where, notes=translation.notes
     )
-    tensors = renamed_tensors(report, weights.tensors, config.backbone, config.precision, where=where)
+    tensors = renamed_tensors(
+        report,
+        weights.tensors,
+        config.backbone,
+        config.precision,
+        embed_dim=model.backbone.embed_dim,
+        where=where,
+    )
     return assign_weights(model, tensors).eval(), report
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vla_core.errors import CheckpointError
 from vla_core.model.config import BackboneKind, Precision
-from vla_core.model.robovlms_keys import Placement, lrn_scale, place_robovlms_key, whole_key
+from vla_core.model.robovlms_keys import Placement, place_robovlms_key, weight_scales, whole_key
 from vla_core.model.weights import Shape
 from vla_training.foreign_weights import ForeignWeights
 
@@ -114,21 +114,28 @@ def renamed_tensors(
     backbone: BackboneKind,
     precision: Precision,
     *,
+    embed_dim: int,
     where: str,
 ) -> dict[str, Tensor]:
-    """Return the mapped tensors under our names, [LRN] at the scale of our backbone; all others as they are.
+    """Return the mapped tensors under our names, at the scale of our backbone.
+
+    Args:
+        report: From ``match_keys``.
+        tensors: The file's.
+        backbone: Kind of the model's backbone.
+        precision: Type that the weights will be run in.
+        embed_dim: D, width of the backbone.
+        where: File name that begins each error sentence.
 
     Raises:
         CheckpointError: A tensor holds NaN, Inf or whole numbers, or does not fit into the precision.
     """
+    names = report.mapped.values()
+    scales = weight_scales(map(whole_key, tensors), backbone, embed_dim, names)
     ours = {}
     for key, name in report.mapped.items():
-        tensor = tensors[key]
-        _require_finite(tensor, key, precision, where)
-        if name == "lrn_token":
-            scale = lrn_scale(map(whole_key, tensors), backbone, tensor.shape[-1])
-            tensor = tensor if scale == 1.0 else tensor.float() * scale
-        ours[name] = tensor
+        _require_finite(tensors[key], key, precision, where)
+        ours[name] = tensors[key].float() * scales[name] if name in scales else tensors[key]
     return ours
 
 

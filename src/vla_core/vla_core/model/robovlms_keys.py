@@ -93,16 +93,26 @@ def place_robovlms_key(key: str, backbone: BackboneKind, ours: Container[str]) -
     )
 
 
-def lrn_scale(keys: Iterable[str], backbone: BackboneKind, embed_dim: int) -> float:
-    """Return the factor of the [LRN] token.
+def weight_scales(
+    keys: Iterable[str], backbone: BackboneKind, embed_dim: int, ours: Container[str]
+) -> dict[str, float]:
+    """Return the factors of the weights whose scale differs from ours, by our names.
 
-    Up to transformers 4, Gemma multiplied everything that it read by sqrt(D). Since 5 the table of words already
-    holds the factor, so a token from outside the table must bring it along.
+    Up to transformers 4, Gemma multiplied everything that it read by sqrt(D), and RoboVLMs divided its picture
+    tokens by that before. Since 5 the table of words already holds the factor, so a token from outside the table
+    must bring it along. A resampler stands between division and multiplication: it goes on reading divided
+    tokens, and its last layer multiplies.
     """
-    if backbone != "paligemma":
-        return 1.0
     old = (".language_model.model.", ".vision_tower.vision_model.")
-    return embed_dim**0.5 if any(part in key for key in keys for part in old) else 1.0
+    if backbone != "paligemma" or not any(part in key for key in keys for part in old):
+        return {}
+    root = embed_dim**0.5
+    scales = {"lrn_token": root}
+    if "resampler.norm.weight" in ours:
+        for part in ("weight", "bias"):
+            scales[f"backbone.model.model.multi_modal_projector.linear.{part}"] = 1.0 / root
+            scales[f"resampler.norm.{part}"] = root
+    return scales
 
 
 def rename_robovlms_key(key: str) -> str | None:
