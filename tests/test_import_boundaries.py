@@ -34,9 +34,9 @@ LAYERS = [
     ),
     ("control", ["policy_contract", "controller", "supervisor"]),
     ("model", ["model"]),
-    ("policy", ["checkpoint_card", "checkpoint", "policy"]),
+    ("policy", ["checkpoint_card", "checkpoint", "streams", "policy"]),
 ]
-USES_TORCH = {"model", "checkpoint", "policy"}
+USES_TORCH = {"model", "checkpoint", "streams", "policy"}
 
 
 def modules(package: str) -> list[Path]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vla_core.actions.gripper import calvin_from_open, open_from_logit
 from vla_core.actions.normalization import NormalizationSpec, unnormalize
-from vla_core.images import ImageSpec, preprocess_image
+from vla_core.images import ImageSpec
 from vla_core.model.action_tokens import actions_of, token_ids_of
 from vla_core.model.build import build_model_without_weights
 from vla_core.model.config import ActionTokenConfig, HeadConfig, LossConfig, ModelConfig, PromptConfig
@@ -21,6 +21,7 @@ from vla_core.model.heads import build_head
 from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.heads.lstm import LstmHead
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
+from vla_core.model.pictures import preprocess
 from vla_core.model.policy_head import PolicyHeadModel
 from vla_core.model.prompt import PromptTokenizer, Tokens
 from vla_core.model.robovlms_keys import from_robovlms, rename_robovlms_key
@@ -66,13 +67,15 @@ def test_committed_crop_gives_the_same_sequence_and_lrn_embedding() -> None:
     head = LstmHead(CONFIG.head, embed_dim=64, chunk_size=3)
     head_tensors = {f"head.{key}": value for key, value in head.state_dict().items()}
     assign_weights(model, from_robovlms(tensors) | head_tensors).eval()
-    text = model.embed_tokens(Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])))
+    text = model.embed_tokens(
+        Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])), compat="robovlms"
+    )
     images = torch.from_numpy(arrays["images"])[:, 0]
     pictures = model.backbone.encode_images(images.flatten(0, 1)).unflatten(0, (2, 2))
     sequence = insert_pictures(text, pictures, after=1)
     close(sequence.embeds, arrays["embeds"], atol=1e-5)
     close(sequence.mask, arrays["attention_mask"], atol=0)
-    close(model.read_tick(model.encode_pictures(images), text), arrays["lrn"], atol=1e-5)
+    close(model.read_tick(model.encode_pictures(images), text, compat="robovlms"), arrays["lrn"], atol=1e-5)
 
 
 @needs_shared
@@ -175,13 +178,11 @@ def test_control_steps_give_the_same_pictures_chunks_and_executed_actions() -> N
     close(tokens.ids, arrays["text"], atol=0)
     text, history = model.embed_tokens(tokens), model.new_history()
     for t in range(12):
-        pictures = [
-            preprocess_image(arrays[key][t].numpy(), CONFIG.image) for key in ("rgb_gripper", "rgb_static")
-        ]
-        np.testing.assert_array_equal(pictures[0], arrays["hand_rgb"][t, 0, 0])
-        np.testing.assert_array_equal(pictures[1], arrays["rgb"][t, 0, 0])
+        pictures = preprocess([arrays[key][t].numpy() for key in ("rgb_gripper", "rgb_static")], CONFIG.image)
+        close(pictures[0], arrays["hand_rgb"][t, 0, 0], atol=0)
+        close(pictures[1], arrays["rgb"][t, 0, 0], atol=0)
         with torch.inference_mode():
-            chunks, history = model.step(torch.from_numpy(np.stack(pictures))[None], text, history)
+            chunks, history = model.step(pictures[None], text, history)
         close(chunks.arm, arrays["arm"][t])
         close(chunks.gripper_logit, arrays["gripper"][t, ..., 0])
         arm = unnormalize(chunks.arm[0, 0, 0].numpy(), NormalizationSpec.symmetric(0.65))

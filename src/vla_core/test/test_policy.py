@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ from tiny_models import SENTENCES, random_observation, tiny_checkpoint
 
 from vla_core.checkpoint import save_checkpoint
 from vla_core.errors import InstructionError
-from vla_core.images import preprocess_image
+from vla_core.geometry import Pose
 from vla_core.instruction import MAX_INSTRUCTION_CHARS
-from vla_core.policy import VlaPolicy
+from vla_core.model.pictures import preprocess
+from vla_core.policy import BatchedPolicy, VlaPolicy
 from vla_core.policy_contract import Policy
+from vla_core.streams import StreamOptions
 from vla_core.types import ActionChunk
 
 torch.set_num_threads(1)
@@ -45,10 +48,10 @@ def test_a_policy_gives_what_the_windowed_model_gives(policy: VlaPolicy) -> None
     checkpoint = tiny_checkpoint()
     chunk = run(policy, 7)[-1]
     images = [
-        [preprocess_image(o.images[camera], checkpoint.model.config.image) for camera in ("wrist", "static")]
+        preprocess([o.images[camera] for camera in ("wrist", "static")], checkpoint.model.config.image)
         for o in OBSERVATIONS[3:7]
     ]
-    expected = checkpoint.model(torch.from_numpy(np.asarray([images])), checkpoint.tokenizer([SENTENCES[0]]))
+    expected = checkpoint.model(torch.stack(images)[None], checkpoint.tokenizer([SENTENCES[0]]))
     np.testing.assert_allclose(chunk.actions[:, :6], expected.arm[0, -1].detach().numpy(), atol=1e-5)
     opened = torch.sigmoid(expected.gripper_logit[0, -1]).detach().numpy()
     np.testing.assert_allclose(chunk.actions[:, 6], opened, atol=1e-5)
@@ -81,7 +84,7 @@ def test_a_new_sentence_without_reset_keeps_the_history(policy: VlaPolicy) -> No
 def test_many_sentences_do_not_pile_up(policy: VlaPolicy) -> None:
     for i in range(40):
         policy.infer(OBSERVATIONS[0], f"open drawer {i}")
-    assert len(policy._texts) <= 16
+    assert len(policy._batch._streams._texts) <= 16
 
 
 def test_two_policies_of_one_process_do_not_share_history(policy: VlaPolicy) -> None:
@@ -135,3 +138,48 @@ def test_half_precision_stays_near_full_precision(tmp_path: Path) -> None:
     full = run(VlaPolicy.load(directory), 3)[-1]
     assert half.actions.dtype == np.float32
     np.testing.assert_allclose(half.actions, full.actions, atol=0.15)
+
+
+@pytest.mark.parametrize("compat", [None, "robovlms"])
+def test_episodes_in_one_call_equal_single_ones_and_restart_alone(compat: str | None) -> None:
+    checkpoint = tiny_checkpoint(compat=compat)
+    together, alone = BatchedPolicy(checkpoint, num_streams=3), [VlaPolicy(checkpoint) for _ in range(3)]
+    for t in range(7):
+        if t == 4:
+            together.reset([False, True, False])
+            alone[1].reset()
+        observations = [OBSERVATIONS[(t + 3 * i) % 10] for i in range(3)]
+        chunks = together.infer(observations, SENTENCES)
+        for i in range(3):
+            expected = alone[i].infer(observations[i], SENTENCES[i])
+            np.testing.assert_allclose(chunks[i].actions, expected.actions, atol=1e-5)
+            assert chunks[i].stamp_ns == observations[i].stamp_ns
+
+
+def test_alternating_cameras_sees_the_newest_picture_of_one_and_the_last_of_the_other() -> None:
+    checkpoint = tiny_checkpoint()
+    alternating = VlaPolicy(checkpoint, StreamOptions(alternate_cameras=True))
+    exact = VlaPolicy(checkpoint)
+    shown = dict(OBSERVATIONS[0].images)
+    for t, observation in enumerate(OBSERVATIONS[:5]):
+        if t:
+            camera = ("wrist", "static")[t % 2]
+            shown[camera] = observation.images[camera]
+        else:
+            shown = dict(observation.images)
+        expected = exact.infer(dataclasses.replace(observation, images=dict(shown)), SENTENCES[0])
+        same(alternating.infer(observation, SENTENCES[0]).actions, expected.actions)
+    alternating.reset()
+    exact.reset()
+    same(
+        alternating.infer(OBSERVATIONS[7], SENTENCES[0]).actions,
+        exact.infer(OBSERVATIONS[7], SENTENCES[0]).actions,
+    )
+
+
+def test_the_measured_state_reaches_a_model_that_uses_it() -> None:
+    policy = VlaPolicy(tiny_checkpoint(use_state=True))
+    first = policy.infer(OBSERVATIONS[0], SENTENCES[0]).actions
+    policy.reset()
+    lifted = dataclasses.replace(OBSERVATIONS[0], pose_tcp_in_base=Pose.from_euler([0.1, 0.2, 0.3], [0, 0, 1.0]))
+    assert np.abs(policy.infer(lifted, SENTENCES[0]).actions - first).max() > 1e-3

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vla_core.model.config import Compat
 from vla_core.model.continuous import ContinuousModel
 from vla_core.model.extra_tokens import ACTION_DIM
 from vla_core.model.heads.head import History, PredictedChunks
@@ -58,7 +59,9 @@ class InterleavedModel(ContinuousModel):
         self._require_window(images_BTC3SS)
         pictures_FCVP = self.encode_pictures(images_BTC3SS.flatten(0, 1))
         pictures_BTCVP = pictures_FCVP.reshape(*images_BTC3SS.shape[:2], *pictures_FCVP.shape[1:])
-        return self._read_window(pictures_BTCVP, self.embed_tokens(tokens), state_BTS, actions_BT7)
+        compat = self.config.compat
+        text = self.embed_tokens(tokens, compat=compat)
+        return self._read_window(pictures_BTCVP, text, state_BTS, actions_BT7, compat=compat)
 
     def step_encoded(
         self, pictures_BCVP: Tensor, text: TokenSequence, history: History, state_BS: Tensor | None = None
@@ -93,15 +96,19 @@ class InterleavedModel(ContinuousModel):
         )
 
     def _read_window(
-        self, pictures_BTCVP: Tensor, text: TokenSequence, state_BTS: Tensor | None, actions_BT7: Tensor | None
+        self,
+        pictures_BTCVP: Tensor,
+        text: TokenSequence,
+        state_BTS: Tensor | None,
+        actions_BT7: Tensor | None,
+        *,
+        compat: Compat | None = None,
     ) -> Tensor:
         batch, ticks = pictures_BTCVP.shape[:2]
         extra_FKD = self._extra_tokens(state_BTS, actions_BT7)
         tick = self.compose(text.repeat(ticks), pictures_BTCVP.flatten(0, 1), extra_FKD)
-        hidden_FLD = split_ticks(
-            self.backbone.hidden_states(join_ticks(tick, ticks, compat=self.config.compat)), ticks
-        )
-        return read_features(hidden_FLD, tick, self.config).reshape(batch, ticks, -1)
+        hidden_FLD = split_ticks(self.backbone.hidden_states(join_ticks(tick, ticks, compat=compat)), ticks)
+        return read_features(hidden_FLD, tick, self.config, compat=compat).reshape(batch, ticks, -1)
 
     def _extra_tokens(self, state_BTS: Tensor | None, actions_BT7: Tensor | None) -> Tensor | None:
         tokens = [self._state_tokens(None if state_BTS is None else state_BTS.flatten(0, 1))]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vla_core.model.action_tokens import actions_of, token_ids_of
-from vla_core.model.config import ActionTokenConfig
+from vla_core.model.config import ActionTokenConfig, Compat
 from vla_core.model.extra_tokens import ACTION_DIM
 from vla_core.model.heads.head import History, PredictedChunks
 from vla_core.model.loss import PolicyLoss, TargetChunks
@@ -40,12 +40,20 @@ class OneStepDiscreteModel(VlaModel):
         assert self.config.action_tokens is not None, "ModelConfig refuses this"
         return self.config.action_tokens
 
-    def embed_tokens(self, tokens: Tokens) -> TokenSequence:
+    def embed_tokens(self, tokens: Tokens, *, compat: Compat | None = None) -> TokenSequence:
         """Return sentences as embeddings; ``lrn_position`` is where the action tokens go."""
         text_BLD = self.backbone.embed_text(tokens.ids)
         after = self.config.prompt.tokens_after_lrn
         nothing_D = text_BLD.new_zeros(text_BLD.shape[-1])
-        return insert_lrn(text_BLD, tokens.mask, nothing_D, num_lrn=0, tokens_after=after, compat=None)
+        return insert_lrn(
+            text_BLD,
+            tokens.mask,
+            nothing_D,
+            num_lrn=0,
+            tokens_after=after,
+            compat=None,
+            has_padding=tokens.has_padding,
+        )
 
     def loss(
         self,

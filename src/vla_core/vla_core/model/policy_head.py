@@ -9,6 +9,7 @@ E what the head reads.
 
 from torch import Tensor
 
+from vla_core.model.config import Compat
 from vla_core.model.continuous import ContinuousModel
 from vla_core.model.heads.head import History, PredictedChunks
 from vla_core.model.prompt import Tokens
@@ -32,13 +33,22 @@ class PolicyHeadModel(ContinuousModel):
         batch, ticks = images_BTC3SS.shape[:2]
         pictures_FCVP = self.encode_pictures(images_BTC3SS.flatten(0, 1))
         state_FS = None if state_BTS is None else state_BTS.flatten(0, 1)
-        features_FE = self.read_tick(pictures_FCVP, self.embed_tokens(tokens).repeat(ticks), state_FS)
+        compat = self.config.compat
+        text = self.embed_tokens(tokens, compat=compat).repeat(ticks)
+        features_FE = self.read_tick(pictures_FCVP, text, state_FS, compat=compat)
         return features_FE.reshape(batch, ticks, -1)
 
-    def read_tick(self, pictures_FCVP: Tensor, text: TokenSequence, state_FS: Tensor | None = None) -> Tensor:
+    def read_tick(
+        self,
+        pictures_FCVP: Tensor,
+        text: TokenSequence,
+        state_FS: Tensor | None = None,
+        *,
+        compat: Compat | None = None,
+    ) -> Tensor:
         """Return what the head reads (F, E) of single ticks."""
         sequence = self.compose(text, pictures_FCVP, self._state_tokens(state_FS))
-        return read_features(self.backbone.hidden_states(sequence), sequence, self.config)
+        return read_features(self.backbone.hidden_states(sequence), sequence, self.config, compat=compat)
 
     def step_encoded(
         self, pictures_BCVP: Tensor, text: TokenSequence, history: History, state_BS: Tensor | None = None

@@ -6,7 +6,7 @@ error.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,14 +29,16 @@ class Tokens:
     Attributes:
         ids: (B, L) token ids.
         mask: (B, L) 1 at tokens, 0 at padding.
+        has_padding: False where all sentences are known to be equally long; attention then needs no mask.
     """
 
     ids: Tensor
     mask: Tensor
+    has_padding: bool = True
 
     def to(self, device: torch.device | str) -> "Tokens":
         """Return the tokens on a device."""
-        return Tokens(self.ids.to(device), self.mask.to(device))
+        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
 
 
 class PromptTokenizer:
@@ -73,7 +75,7 @@ class PromptTokenizer:
         Raises:
             CheckpointError: The folder holds no readable tokenizer.
         """
-        return cls(_load_tokenizer(folder), prompt=prompt, max_tokens=max_tokens)
+        return cls(read_tokenizer(folder), prompt=prompt, max_tokens=max_tokens)
 
     def __call__(self, instructions: Sequence[str]) -> Tokens:
         """Return a batch of instructions as tokens.
@@ -88,7 +90,7 @@ class PromptTokenizer:
         for i, row in enumerate(rows):
             ids_BL[i, : len(row)] = torch.tensor(row)
             mask_BL[i, : len(row)] = 1
-        return Tokens(ids_BL, mask_BL)
+        return Tokens(ids_BL, mask_BL, has_padding=len({len(row) for row in rows}) > 1)
 
     def _encode(self, instruction: str) -> list[int]:
         sentence = clean_instruction(instruction)
@@ -120,10 +122,15 @@ def action_token_end(folder: Path) -> int:
     Raises:
         CheckpointError: The folder holds no readable tokenizer.
     """
-    return int(_load_tokenizer(folder).vocab_size) - _SPARE_IDS
+    return int(read_tokenizer(folder).vocab_size) - _SPARE_IDS
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def read_tokenizer(folder: Path) -> Any:
+    """Return the Hugging Face tokenizer in a folder.
+
+    Raises:
+        CheckpointError: The folder holds no readable tokenizer.
+    """
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the Rust tokenizer raises bare Exception for a broken file

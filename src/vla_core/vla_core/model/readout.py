@@ -11,26 +11,33 @@ Shapes: B batch, L tokens, Q features per tick, D embedding.
 import torch
 from torch import Tensor
 
-from vla_core.model.config import ModelConfig
+from vla_core.model.config import Compat, ModelConfig
 from vla_core.model.token_sequence import TokenSequence, take_lrn
 
 
-def read_features(hidden_BLD: Tensor, sequence: TokenSequence, config: ModelConfig) -> Tensor:
-    """Return (B, Q * D): what the head reads of one tick."""
+def read_features(
+    hidden_BLD: Tensor, sequence: TokenSequence, config: ModelConfig, *, compat: Compat | None = None
+) -> Tensor:
+    """Return (B, Q * D): what the head reads of one tick.
+
+    A stream never depends on other streams; only training passes ``compat`` on.
+    """
     if config.readout == "lrn":
         return take_lrn(hidden_BLD, sequence).flatten(1)
-    begin_B, end_B = _stretch(hidden_BLD, sequence, config)
+    begin_B, end_B = _stretch(hidden_BLD, sequence, config, compat)
     return _pool(hidden_BLD, begin_B, end_B, config.num_lrn_tokens).flatten(1)
 
 
-def _stretch(hidden_BLD: Tensor, sequence: TokenSequence, config: ModelConfig) -> tuple[Tensor, Tensor]:
+def _stretch(
+    hidden_BLD: Tensor, sequence: TokenSequence, config: ModelConfig, compat: Compat | None
+) -> tuple[Tensor, Tensor]:
     """Return (B,) first token and (B,) token behind the last of what is pooled."""
     length = hidden_BLD.shape[1]
     end_B = sequence.lrn_position + config.prompt.tokens_after_lrn
     pictures_begin = config.prompt.tokens_before_pictures
     pictures_end = pictures_begin + len(sequence.picture_starts) * sequence.tokens_per_picture
     start, stop = torch.zeros_like(end_B), end_B
-    if config.compat == "robovlms":
+    if compat == "robovlms":
         stop = torch.full_like(end_B, length)
     if config.readout == "text":
         return start + pictures_end, stop - config.prompt.tokens_after_lrn

@@ -33,6 +33,7 @@ class TokenSequence:
             they are not part of the sequence.
         positions: (B, L) int64 place of each token among those of its row, where padding lies between tokens;
             ``None`` counts padding, too.
+        has_padding: False where there is none, so that attention needs no mask.
         tokens_per_picture: V; 0 where pictures are not part of the sequence.
         pictures: (B, I, P) tokens of pictures that are attended to beside the sequence, or ``None``.
     """
@@ -42,6 +43,7 @@ class TokenSequence:
     lrn_position: Tensor
     num_lrn: int
     picture_starts: tuple[int, ...] = ()
+    has_padding: bool = True
     tokens_per_picture: int = 0
     positions: Tensor | None = None
     pictures: Tensor | None = None
@@ -59,14 +61,22 @@ class TokenSequence:
 
 
 def insert_lrn(
-    text_BLD: Tensor, mask_BL: Tensor, lrn_D: Tensor, *, num_lrn: int, tokens_after: int, compat: Compat | None
+    text_BLD: Tensor,
+    mask_BL: Tensor,
+    lrn_D: Tensor,
+    *,
+    num_lrn: int,
+    tokens_after: int,
+    compat: Compat | None,
+    has_padding: bool = True,
 ) -> TokenSequence:
     """Return embedded, right-padded text with [LRN] copies before its last ``tokens_after`` tokens."""
     length = text_BLD.shape[1]
     padded_B = torch.full((text_BLD.shape[0],), length, device=text_BLD.device)
     position_B = (padded_B if compat == "robovlms" else mask_BL.sum(dim=1)) - tokens_after
     copies_BQD = lrn_D.to(text_BLD.dtype).expand(text_BLD.shape[0], num_lrn, -1)
-    return TokenSequence(*_insert(text_BLD, mask_BL, copies_BQD, position_B), position_B, num_lrn)
+    embeds_BLD, inserted_BL = _insert(text_BLD, mask_BL, copies_BQD, position_B)
+    return TokenSequence(embeds_BLD, inserted_BL, position_B, num_lrn, has_padding=has_padding)
 
 
 def insert_before_lrn(sequence: TokenSequence, tokens_BKD: Tensor) -> TokenSequence:
@@ -98,6 +108,7 @@ def join_ticks(sequence: TokenSequence, ticks: int, *, compat: Compat | None) ->
     A shorter sentence leaves padding between its ticks. It has no positions, so that a sample does not depend on
     its batch mates; under ``compat="robovlms"`` it has. ``lrn_position`` becomes (B, T).
     """
+    skips_padding = sequence.has_padding and compat is None
     mask_BL = sequence.mask.reshape(-1, ticks * sequence.mask.shape[1])
     length = sequence.embeds.shape[1]
     starts_T = torch.arange(ticks, device=sequence.embeds.device) * length
@@ -108,7 +119,8 @@ def join_ticks(sequence: TokenSequence, ticks: int, *, compat: Compat | None) ->
         num_lrn=sequence.num_lrn,
         picture_starts=tuple(t * length + start for t in range(ticks) for start in sequence.picture_starts),
         tokens_per_picture=sequence.tokens_per_picture,
-        positions=None if compat == "robovlms" else (mask_BL.cumsum(dim=1) - 1).clamp(min=0),
+        positions=(mask_BL.cumsum(dim=1) - 1).clamp(min=0) if skips_padding else None,
+        has_padding=sequence.has_padding,
         pictures=None if sequence.pictures is None else sequence.pictures.unflatten(0, (-1, ticks)).flatten(1, 2),
     )
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_core.model.backbone import Backbone
-from vla_core.model.config import ModelConfig
+from vla_core.model.config import Compat, ModelConfig
 from vla_core.model.extra_tokens import ActionToken, StateToken
 from vla_core.model.heads.head import History, PredictedChunks
 from vla_core.model.loss import PolicyLoss, TargetChunks
@@ -142,8 +142,11 @@ class VlaModel(nn.Module, ABC):
         """
         return self.step_encoded(self.encode_pictures(images_BC3SS), text, history, state_BS)
 
-    def embed_tokens(self, tokens: Tokens) -> TokenSequence:
-        """Return sentences as embeddings with [LRN] inserted, before any picture."""
+    def embed_tokens(self, tokens: Tokens, *, compat: Compat | None = None) -> TokenSequence:
+        """Return sentences as embeddings with [LRN] inserted, before any picture.
+
+        A stream never depends on other streams; only training passes ``compat`` on.
+        """
         text_BLD = self.backbone.embed_text(tokens.ids)
         has_lrn = self.lrn_token is not None
         return insert_lrn(
@@ -152,7 +155,8 @@ class VlaModel(nn.Module, ABC):
             self.lrn_token if self.lrn_token is not None else text_BLD.new_zeros(text_BLD.shape[-1]),
             num_lrn=self.config.num_lrn_tokens if has_lrn else 0,
             tokens_after=self.config.prompt.tokens_after_lrn,
-            compat=self.config.compat,
+            compat=compat,
+            has_padding=tokens.has_padding,
         )
 
     def encode_pictures(self, images_FC3SS: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from transformers import DynamicCache
 from transformers.utils import logging as transformers_logging
 
 from vla_core.errors import CheckpointError
-from vla_core.images import CLIP_MEAN, CLIP_STD, ImageSpec
+from vla_core.images import CLIP_MEAN, CLIP_STD, ImageSpec, Resample
+from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
@@ -38,6 +39,7 @@ class HuggingFaceBackbone(nn.Module):
         model_types: Values of ``model_type`` in ``config.json`` that the adapter reads.
         config_class: Of transformers.
         model_class: Of transformers, with the language-model head.
+        question: How the pretrained model is asked about a picture.
         pictures_in_sequence: Whether pictures are tokens of the sequence.
         default_mean: Mean of a picture's channels, where a folder names none.
         default_std: Standard deviation of a picture's channels, where a folder names none.
@@ -47,6 +49,7 @@ class HuggingFaceBackbone(nn.Module):
     model_types: ClassVar[tuple[str, ...]]
     config_class: ClassVar[Any]
     model_class: ClassVar[Any]
+    question: ClassVar[QuestionFormat]
     pictures_in_sequence: ClassVar[bool] = True
     default_mean: ClassVar[tuple[float, float, float]] = CLIP_MEAN
     default_std: ClassVar[tuple[float, float, float]] = CLIP_STD
@@ -138,7 +141,9 @@ class HuggingFaceBackbone(nn.Module):
             found = found.get("image_processor", found)
             mean = tuple(found.get("image_mean", cls.default_mean))
             std = tuple(found.get("image_std", cls.default_std))
-            return ImageSpec(size_px=cls._image_size_px(cls.read_config(folder)), mean=mean, std=std)
+            resample = _RESAMPLE.get(found.get("resample"), ImageSpec.resample)
+            size_px = cls._image_size_px(cls.read_config(folder))
+            return ImageSpec(size_px=size_px, mean=mean, std=std, resample=resample)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path}: not an image processor's configuration: {error}") from error
 
@@ -209,7 +214,7 @@ class HuggingFaceBackbone(nn.Module):
         """Return the last hidden states (B, L, D), after the final normalisation."""
         output = self.language_model(
             inputs_embeds=sequence.embeds,
-            attention_mask=sequence.mask,
+            attention_mask=sequence.mask if sequence.has_padding else None,
             position_ids=self._positions(sequence),
             past_key_values=cache,
             use_cache=cache is not None,
@@ -224,6 +229,10 @@ class HuggingFaceBackbone(nn.Module):
         """Return the scores of the next word (B, L, vocabulary)."""
         return self.model.get_output_embeddings()(hidden_BLD)  # type: ignore[no-any-return]
 
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and the pictures whose places are among them."""
+        return {"input_ids": ids_BL, "pixel_values": images_BC3SS.flatten(0, 1)}
+
     def _positions(self, sequence: TokenSequence) -> Tensor | None:
         """Return what the language model reads as positions; ``None`` lets it count by itself."""
         return sequence.positions
@@ -233,6 +242,10 @@ class HuggingFaceBackbone(nn.Module):
         ids = torch.tensor([*before, *after], device=tokens_BVD.device)
         words_BKD = self.embed_text(ids).to(tokens_BVD.dtype).expand(tokens_BVD.shape[0], -1, -1)
         return torch.cat([words_BKD[:, : len(before)], tokens_BVD, words_BKD[:, len(before) :]], dim=1)
+
+
+# PIL's numbers, as image processors save them.
+_RESAMPLE: dict[int | None, Resample] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @contextmanager

@@ -17,7 +17,11 @@ from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
 from vla_core.model.backbones.hugging_face import HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
+
+# The native processor marks the places of a picture by the ids behind "<unk>".
+_FIRST_PLACE_ID = 4
 
 
 class Kosmos2Backbone(HuggingFaceBackbone):
@@ -28,6 +32,9 @@ class Kosmos2Backbone(HuggingFaceBackbone):
     config_class = Kosmos2Config
     model_class = Kosmos2ForConditionalGeneration
     prompt: ClassVar[PromptConfig] = PromptConfig(text="<grounding>An image of a robot {instruction}")
+    question: ClassVar[QuestionFormat] = QuestionFormat(
+        text="<s><image>{picture}</image>Question: {question} Answer:"
+    )
 
     @property
     def embed_dim(self) -> int:
@@ -67,13 +74,22 @@ class Kosmos2Backbone(HuggingFaceBackbone):
         tokens_BVD, _ = self.model.image_to_text_projection(functional.normalize(patches_BPE, dim=-1))
         return tokens_BVD  # type: ignore[no-any-return]
 
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and the pictures whose places are among them."""
+        place_ids_BL = is_place_BL.cumsum(dim=1) + _FIRST_PLACE_ID - 1
+        return {
+            "input_ids": torch.where(is_place_BL, place_ids_BL, ids_BL),
+            "pixel_values": images_BC3SS.flatten(0, 1),
+            "image_embeds_position_mask": is_place_BL.long(),
+        }
+
     def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
         """Return the last hidden states (B, L, D), after the final layer norm."""
         text = self.model.text_model.model
         positions_BL = sequence.positions
         output = text(
             inputs_embeds=sequence.embeds,
-            attention_mask=sequence.mask,
+            attention_mask=sequence.mask if sequence.has_padding else None,
             position_ids=None if positions_BL is None else positions_BL + text.embed_positions.padding_idx + 1,
             past_key_values=cache,
             use_cache=cache is not None,

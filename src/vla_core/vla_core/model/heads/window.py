@@ -17,9 +17,10 @@ def newest_index(num_ticks_B: Tensor, window_size: int) -> Tensor:
 
 
 def push(window_BW: Tensor, value_B: Tensor, num_ticks_B: Tensor) -> Tensor:
-    """Return the windows (B, W, ...) with one more value (B, ...); full ones lose their oldest."""
+    """Return the windows (B, W, ...) with one more value (B, ...); full ones lose their oldest, new ones all."""
     window_size = window_BW.shape[1]
     trailing = (1,) * (window_BW.dim() - 2)
+    window_BW = window_BW.masked_fill((num_ticks_B == 0).view(-1, 1, *trailing), 0.0)
     is_full_B = (num_ticks_B >= window_size).view(-1, 1, *trailing)
     shifted_BW = torch.where(is_full_B, window_BW.roll(-1, dims=1), window_BW)
     slots_W = torch.arange(window_size, device=window_BW.device)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera pictures into the tensors that a vision encoder reads, on the device of the model.
+
+The result equals RoboVLMs' chain of PIL ``Resize((S, S), BICUBIC)``, ``ToTensor`` and ``Normalize`` to the bit,
+and with it what the backbones' own image processors make of square pictures. A picture is squashed to a square,
+never cropped, so a checkpoint remembers the aspect ratio of its training.
+
+Rows are resized before columns, as in the Pillow that the published checkpoints were trained with. Recent versions
+choose the cheaper order for tall pictures; those then differ by about one level of 255.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vla_core.images import ImageSpec
+from vla_core.model.resize import resize
+from vla_core.types import RgbImage
+
+
+def preprocess(
+    pictures: Sequence[RgbImage],
+    spec: ImageSpec,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Return pictures, each (H, W, 3) uint8 RGB of any size, as (C, 3, S, S), resized and normalised.
+
+    Raises:
+        ValueError: A picture is not (H, W, 3) uint8.
+    """
+    levels_C3SS = torch.stack([_resized(picture, spec, device) for picture in pictures])
+    mean, std = (levels_C3SS.new_tensor(values)[:, None, None] for values in (spec.mean, spec.std))
+    return levels_C3SS.div_(255.0).sub_(mean).div_(std).to(dtype)
+
+
+def _resized(picture: RgbImage, spec: ImageSpec, device: torch.device | str) -> Tensor:
+    _require_rgb(picture)
+    pixels_HW3 = torch.from_numpy(np.ascontiguousarray(picture)).to(device)
+    return resize(pixels_HW3.permute(2, 0, 1), spec.size_px, spec.resample)
+
+
+def _require_rgb(picture: RgbImage) -> None:
+    found = np.asarray(picture)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or 0 in found.shape:
+        raise ValueError(
+            f"a picture must be (height, width, 3) uint8 RGB, found {found.dtype} of shape {found.shape}. "
+            "Convert it in the codec of the camera"
+        )
