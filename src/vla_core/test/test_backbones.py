@@ -2,7 +2,7 @@
 """Every backbone adapter gives the numbers of its native model, and keeps the contract of ``Backbone``."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,33 +89,39 @@ def lrn(backbone: Backbone, tokens: Tokens, images: Tensor) -> Tensor:
     return take_lrn(backbone.hidden_states(sequence), sequence)
 
 
-def native_ids(name: str, backbone: Backbone, folder: Path, tokens: Tokens) -> Tokens:
-    """Return the tokens with those that the native processor writes for pictures."""
-    if not backbone.pictures_in_sequence:
-        return tokens
-    before, place, after = TINY[name].picture_words
-    num_places = backbone.num_image_tokens - len(before) - len(after)
-    words = [*before, *[place] * num_places, *after] * NUM_CAMERAS
+def native_inputs(backbone: Backbone, folder: Path, tokens: Tokens, images_BC3SS: Tensor) -> dict[str, Any]:
+    """Return what the native model reads for the sequence that ``embed`` builds."""
+    form, ids, mask = backbone.question, tokens.ids, tokens.mask
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    ids_BI = torch.tensor([tokenizer.convert_tokens_to_ids(words)] * len(tokens.ids))
-    at = backbone.prompt.tokens_before_pictures
-    return Tokens(
-        torch.cat([tokens.ids[:, :at], ids_BI, tokens.ids[:, at:]], dim=1),
-        torch.cat([tokens.mask[:, :at], torch.ones_like(ids_BI), tokens.mask[:, at:]], dim=1),
-    )
+    place_id = tokenizer.convert_tokens_to_ids(form.place)
+    if backbone.pictures_in_sequence:
+        num_places = backbone.num_image_tokens - len(form.before) - len(form.after)
+        words = [*form.before, *[form.place] * num_places, *form.after] * NUM_CAMERAS
+        ids_BI = torch.tensor([tokenizer.convert_tokens_to_ids(words)] * len(ids))
+        at = backbone.prompt.tokens_before_pictures
+        ids = torch.cat([ids[:, :at], ids_BI, ids[:, at:]], dim=1)
+        mask = torch.cat([mask[:, :at], torch.ones_like(ids_BI), mask[:, at:]], dim=1)
+    return {"attention_mask": mask, **backbone.native_inputs(ids, ids == place_id, images_BC3SS)}
+
+
+# Where ours differs from the native model: PaliGemma's attention is causal, and IDEFICS' pictures are seen by the
+# words in front of their mark, too.
+OURS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "paligemma": lambda inputs: {"token_type_ids": None},
+    "idefics": lambda inputs: {"image_attention_mask": torch.ones_like(inputs["image_attention_mask"])},
+}
 
 
 @torch.no_grad()
 def test_logits_are_those_of_the_native_model(
     name: str, backbone: Backbone, folder: Path, tokens: Tokens, images: Tensor
 ) -> None:
-    native: Any = backbone_class(TINY[name].kind).model_class.from_pretrained(folder).eval()  # type: ignore[attr-defined]
-    read = native_ids(name, backbone, folder, tokens)
-    expected = native(
-        input_ids=read.ids, attention_mask=read.mask, **TINY[name].native(images, read.ids, native.config)
-    ).logits
+    kind = TINY[name].kind
+    native: Any = backbone_class(kind).model_class.from_pretrained(folder).eval()  # type: ignore[attr-defined]
+    inputs = native_inputs(backbone, folder, tokens, images)
+    expected = native(**inputs | OURS.get(kind, lambda _: {})(inputs)).logits
     found = backbone.logits(backbone.hidden_states(embed(backbone, tokens, images, num_lrn=0)))
-    is_token = read.mask.bool()
+    is_token = inputs["attention_mask"].bool()
     torch.testing.assert_close(found[is_token], expected[is_token], **PARITY)
     assert expected[is_token].std() > 0.01
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny, random backbone of each kind in Hugging Face's layout, and how its native model is called.
+"""A tiny, random backbone of each kind in Hugging Face's layout.
 
 A new backbone needs one entry in ``TINY``.
 """
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from torch import Tensor
 
 from vla_core.model.backbone import BackboneKind, backbone_class
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
@@ -36,8 +35,6 @@ class TinyBackbone:
         bos: Word that the tokenizer writes before a text, or "".
         image_processor: Name of the class in transformers.
         processor: Name of the class in transformers that also works without torchvision, or "".
-        picture_words: What the native model reads for a picture: word before, place of one token, word after.
-        native: Makes the native model's other arguments from pictures (B, C, 3, S, S) and ids (B, L).
     """
 
     kind: BackboneKind
@@ -46,10 +43,6 @@ class TinyBackbone:
     bos: str = ""
     image_processor: str = "CLIPImageProcessorPil"
     processor: str = ""
-    picture_words: tuple[tuple[str, ...], str, tuple[str, ...]] = ((), "<image>", ())
-    native: Callable[[Tensor, Tensor, Any], Inputs] = lambda images, ids, config: {
-        "pixel_values": images.flatten(0, 1)
-    }
 
 
 @functools.cache
@@ -157,15 +150,6 @@ def _qwen_config(ids: Ids) -> Any:
     )
 
 
-def _qwen_inputs(images: Tensor, ids: Tensor, config: Any) -> Inputs:
-    as_they_are = {f"do_{step}": False for step in ("resize", "rescale", "normalize", "convert_rgb")}
-    pictures = [picture.numpy() for picture in images.flatten(0, 1)]
-    inputs = transformers.Qwen2VLImageProcessorPil()(
-        pictures, return_tensors="pt", input_data_format="channels_first", **as_they_are
-    )
-    return {**inputs, "mm_token_type_ids": (ids == config.image_token_id).int()}
-
-
 def _idefics_config(ids: Ids) -> Any:
     perceiver = {"use_resampler": True, "resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 2}
     text = _text("idefics", ids, num_hidden_layers=4, vocab_size=len(ids) - 2)
@@ -183,14 +167,7 @@ def _idefics_config(ids: Ids) -> Any:
 
 
 TINY: dict[str, TinyBackbone] = {
-    "kosmos2": TinyBackbone(
-        kind="kosmos2",
-        config=lambda ids: None,
-        native=lambda images, ids, config: {
-            "pixel_values": images.flatten(0, 1),
-            "image_embeds_position_mask": ids == ids[0, 1],  # pictures come behind <s>
-        },
-    ),
+    "kosmos2": TinyBackbone(kind="kosmos2", config=lambda ids: None),
     "paligemma": _paligemma("gemma"),
     "paligemma2": _paligemma("gemma2"),
     "llava": _llava(),
@@ -204,11 +181,6 @@ TINY: dict[str, TinyBackbone] = {
         ),
         words=("<pad>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"),
         image_processor="LlavaOnevisionImageProcessorPil",
-        native=lambda images, ids, config: {
-            "pixel_values": images.flatten(0, 1),
-            "image_sizes": torch.tensor([images.shape[-2:]] * images.shape[0] * images.shape[1]),
-            "batch_num_images": torch.tensor([images.shape[1]] * images.shape[0]),
-        },
     ),
     "idefics": TinyBackbone(
         kind="idefics",
@@ -216,10 +188,6 @@ TINY: dict[str, TinyBackbone] = {
         words=("<pad>", "<s>", "</s>", _AROUND, "<image>"),
         image_processor="IdeficsImageProcessorPil",
         processor="IdeficsProcessor",
-        native=lambda images, ids, config: {
-            "pixel_values": images,
-            "image_attention_mask": torch.ones(*ids.shape, images.shape[1], dtype=torch.long),
-        },
     ),
     "qwen2_5_vl": TinyBackbone(
         kind="qwen2_5_vl",
@@ -229,8 +197,6 @@ TINY: dict[str, TinyBackbone] = {
             *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
         ),
         image_processor="Qwen2VLImageProcessorPil",
-        picture_words=(("<|vision_start|>",), "<|image_pad|>", ("<|vision_end|>",)),
-        native=_qwen_inputs,
     ),
     "smolvlm": TinyBackbone(
         kind="smolvlm",
@@ -241,7 +207,5 @@ TINY: dict[str, TinyBackbone] = {
         ),
         words=("<pad>", "<|im_start|>", "<end_of_utterance>", _AROUND, "<global-img>", "<image>"),
         image_processor="SmolVLMImageProcessorPil",
-        picture_words=((_AROUND, "<global-img>"), "<image>", (_AROUND,)),
-        native=lambda images, ids, config: {"pixel_values": images},
     ),
 }

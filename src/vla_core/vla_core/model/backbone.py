@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vla_core.errors import CheckpointError
 from vla_core.images import ImageSpec
 from vla_core.model.config import BackboneKind, PromptConfig
+from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
 
 
@@ -30,11 +31,13 @@ class Backbone(Protocol):
     Attributes:
         model_types: Values of ``model_type`` in the ``config.json`` of its kind.
         prompt: The text around an instruction that suits the pretrained model.
+        question: How the pretrained model is asked about a picture.
         pictures_in_sequence: Whether pictures are tokens of the sequence, or are attended to beside it.
     """
 
     model_types: ClassVar[tuple[str, ...]]
     prompt: ClassVar[PromptConfig]
+    question: ClassVar[QuestionFormat]
     pictures_in_sequence: ClassVar[bool]
 
     @property
@@ -111,6 +114,15 @@ class Backbone(Protocol):
 
     def logits(self, hidden_BLD: Tensor) -> Tensor:
         """Return the scores of the next word (B, L, vocabulary)."""
+
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return the arguments of ``generator`` for words with pictures among them, without the attention mask.
+
+        Args:
+            ids_BL: Token ids, those of pictures included.
+            is_place_BL: (B, L) bool, True where a token stands for a part of a picture.
+            images_BC3SS: Preprocessed pictures, in the order of their places.
+        """
 
 
 _CLASSES: dict[BackboneKind, str] = {

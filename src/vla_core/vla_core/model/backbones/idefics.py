@@ -16,7 +16,10 @@ from transformers import IdeficsConfig, IdeficsForVisionText2Text
 
 from vla_core.model.backbones.hugging_face import HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
+
+_AROUND = "<fake_token_around_image>"
 
 
 class IdeficsBackbone(HuggingFaceBackbone):
@@ -33,6 +36,9 @@ class IdeficsBackbone(HuggingFaceBackbone):
         special_tokens=False,
         tokens_before_pictures=0,
         tokens_after_lrn=0,
+    )
+    question: ClassVar[QuestionFormat] = QuestionFormat(
+        text="<s>User:{picture}{question}\nAssistant:", before=(_AROUND,), after=(_AROUND,)
     )
 
     def __init__(self, model: Any, folder: Path) -> None:
@@ -69,6 +75,15 @@ class IdeficsBackbone(HuggingFaceBackbone):
         if self._config.use_resampler:
             tokens_BVP = self.model.model.perceiver_resampler(tokens_BVP)
         return tokens_BVP  # type: ignore[no-any-return]
+
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and pictures; words see the pictures in front of them."""
+        sees_BL1 = is_place_BL.cumsum(dim=1)[..., None].clamp(max=1)
+        return {
+            "input_ids": ids_BL,
+            "pixel_values": images_BC3SS,
+            "image_attention_mask": sees_BL1.expand(-1, -1, images_BC3SS.shape[1]),
+        }
 
     def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
         """Return the last hidden states (B, L, D), after the final normalisation."""

@@ -17,6 +17,7 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 from vla_core.errors import CheckpointError
 from vla_core.model.backbones.hugging_face import HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 
 _NUM_CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 
@@ -31,6 +32,9 @@ class LlavaBackbone(HuggingFaceBackbone):
     # Llama's tokenizer writes "<s>", "_US", "ER", ":" and "_" in front of the pictures, and no EOS.
     prompt: ClassVar[PromptConfig] = PromptConfig(
         text="USER: \n{instruction} ASSISTANT:", tokens_before_pictures=5, tokens_after_lrn=0
+    )
+    question: ClassVar[QuestionFormat] = QuestionFormat(
+        text="USER: {picture}\n{question} ASSISTANT:", special_tokens=True
     )
 
     @classmethod

@@ -8,7 +8,7 @@ tokens.
 Shapes: B batch, V tokens per picture, D embedding, S image side.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGener
 from vla_core.model.backbones.hugging_face import SIGLIP_MEAN, SIGLIP_STD
 from vla_core.model.backbones.llava import LlavaBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 
 
 class LlavaOnevisionBackbone(LlavaBackbone):
@@ -35,6 +36,9 @@ class LlavaOnevisionBackbone(LlavaBackbone):
         tokens_before_pictures=3,
         tokens_after_lrn=0,
     )
+    question: ClassVar[QuestionFormat] = QuestionFormat(
+        text="<|im_start|>user\n{picture}\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    )
 
     @property
     def num_image_tokens(self) -> int:
@@ -43,11 +47,16 @@ class LlavaOnevisionBackbone(LlavaBackbone):
 
     def encode_images(self, images_B3SS: Tensor) -> Tensor:
         """Return picture tokens (B, V, D)."""
-        batch, _, *size = images_B3SS.shape
-        features = self.model.model.get_image_features(
-            images_B3SS,
-            image_sizes=torch.tensor([size] * batch),
-            # A sample of more than one picture: then each is read whole, without tiles.
-            batch_num_images=torch.tensor([batch + 1]),
-        )
+        features = self.model.model.get_image_features(images_B3SS, **_read_whole(images_B3SS))
         return torch.stack(tuple(features.pooler_output))
+
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and the pictures whose places are among them."""
+        inputs = super().native_inputs(ids_BL, is_place_BL, images_BC3SS)
+        return inputs | _read_whole(inputs["pixel_values"])
+
+
+def _read_whole(images_B3SS: Tensor) -> dict[str, Tensor]:
+    """Return what keeps the native model from cutting pictures into tiles: it counts one more than there are."""
+    batch, _, *size = images_B3SS.shape
+    return {"image_sizes": torch.tensor([size] * batch), "batch_num_images": torch.tensor([batch + 1])}

@@ -18,6 +18,7 @@ from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from vla_core.model.backbones.hugging_face import SIGLIP_MEAN, SIGLIP_STD, HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
 
 
@@ -33,6 +34,8 @@ class PaliGemmaBackbone(HuggingFaceBackbone):
     prompt: ClassVar[PromptConfig] = PromptConfig(
         text="<bos>{instruction}\n", special_tokens=False, tokens_before_pictures=0, tokens_after_lrn=0
     )
+    # It was trained on tasks, such as "answer en what is this?" and "caption en".
+    question: ClassVar[QuestionFormat] = QuestionFormat(text="{picture}<bos>{question}\n")
 
     def __init__(self, model: Any, folder: Path) -> None:
         super().__init__(model, folder)
@@ -51,6 +54,11 @@ class PaliGemmaBackbone(HuggingFaceBackbone):
     def encode_images(self, images_B3SS: Tensor) -> Tensor:
         """Return picture tokens (B, V, D)."""
         return self.model.model.get_image_features(images_B3SS).pooler_output  # type: ignore[no-any-return]
+
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and pictures, all of which see each other."""
+        inputs = super().native_inputs(ids_BL, is_place_BL, images_BC3SS)
+        return inputs | {"token_type_ids": torch.zeros_like(ids_BL)}
 
     def logits(self, hidden_BLD: Tensor) -> Tensor:
         """Return the scores of the next word (B, L, vocabulary), within Gemma 2's limit."""

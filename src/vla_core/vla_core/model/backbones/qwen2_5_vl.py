@@ -18,6 +18,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from vla_core.model.backbones.hugging_face import HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
 
 _IMAGE_SIZE_PX = 224
@@ -37,6 +38,13 @@ class Qwen25VlBackbone(HuggingFaceBackbone):
         special_tokens=False,
         tokens_before_pictures=14,
         tokens_after_lrn=0,
+    )
+    question: ClassVar[QuestionFormat] = QuestionFormat(
+        text="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n{picture}{question}<|im_end|>\n<|im_start|>assistant\n",
+        before=("<|vision_start|>",),
+        place="<|image_pad|>",
+        after=("<|vision_end|>",),
     )
 
     @staticmethod
@@ -64,12 +72,25 @@ class Qwen25VlBackbone(HuggingFaceBackbone):
 
     def encode_images(self, images_B3SS: Tensor) -> Tensor:
         """Return picture tokens (B, V, D)."""
-        batch, side = images_B3SS.shape[0], self._patches_per_side
-        grid_B3 = torch.tensor([[1, side, side]] * batch, device=images_B3SS.device)
-        merged = self.vision_tower(self._flat_patches(images_B3SS), grid_thw=grid_B3).pooler_output
-        tokens_BMD = merged.unflatten(0, (batch, -1))
+        merged = self.vision_tower(self._flat_patches(images_B3SS), grid_thw=self._grid(images_B3SS)).pooler_output
+        tokens_BMD = merged.unflatten(0, (images_B3SS.shape[0], -1))
         config = self._config
         return self._with_markers([config.vision_start_token_id], tokens_BMD, [config.vision_end_token_id])
+
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and the pictures whose places are among them."""
+        images_B3SS = images_BC3SS.flatten(0, 1)
+        return {
+            "input_ids": ids_BL,
+            "pixel_values": self._flat_patches(images_B3SS),
+            "image_grid_thw": self._grid(images_B3SS),
+            "mm_token_type_ids": is_place_BL.int(),
+        }
+
+    def _grid(self, images_B3SS: Tensor) -> Tensor:
+        """Return frames, rows and columns (B, 3) of patches."""
+        side = self._patches_per_side
+        return torch.tensor([[1, side, side]] * images_B3SS.shape[0], device=images_B3SS.device)
 
     def _flat_patches(self, images_B3SS: Tensor) -> Tensor:
         """Return one row per patch, as the native processor orders them: patches that are merged come together."""

@@ -18,6 +18,7 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from vla_core.errors import CheckpointError
 from vla_core.model.backbones.hugging_face import SIGLIP_MEAN, SIGLIP_STD, HuggingFaceBackbone
 from vla_core.model.config import PromptConfig
+from vla_core.model.question import QuestionFormat
 
 _AROUND, _WHOLE_PICTURE = "<fake_token_around_image>", "<global-img>"
 
@@ -37,6 +38,11 @@ class SmolVlmBackbone(HuggingFaceBackbone):
         special_tokens=False,
         tokens_before_pictures=3,
         tokens_after_lrn=0,
+    )
+    question: ClassVar[QuestionFormat] = QuestionFormat(
+        text="<|im_start|>User:{picture}{question}<end_of_utterance>\nAssistant:",
+        before=(_AROUND, _WHOLE_PICTURE),
+        after=(_AROUND,),
     )
 
     def __init__(self, model: Any, folder: Path) -> None:
@@ -65,6 +71,10 @@ class SmolVlmBackbone(HuggingFaceBackbone):
         """Return picture tokens (B, V, D)."""
         patches_BPE = self.vision_tower(pixel_values=images_B3SS).last_hidden_state
         return self._with_markers(self._before, self.model.model.connector(patches_BPE), self._after)
+
+    def native_inputs(self, ids_BL: Tensor, is_place_BL: Tensor, images_BC3SS: Tensor) -> dict[str, Any]:
+        """Return what the transformers model calls words and the pictures whose places are among them."""
+        return {"input_ids": ids_BL, "pixel_values": images_BC3SS}
 
 
 def _ids_of_added_words(folder: Path, *words: str) -> tuple[int, ...]:
