@@ -196,6 +196,8 @@ class ModelConfig:
             raise ValueError("action_tokens belongs to structure one_step_discrete, and to that alone")
         if self.structure == "one_step_discrete" and self.readout != "lrn":
             raise ValueError(f"structure {self.structure} has no head, so readout must stay lrn")
+        if self.structure == "one_step_discrete" and self.loss.language_weight > 0:
+            raise ValueError(f"structure {self.structure} has no features, so loss.language_weight must stay 0")
         if self.use_action_history and self.structure != "interleaved_continuous":
             raise ValueError("use_action_history belongs to structure interleaved_continuous")
         weights = self.loss.tick_weights

@@ -36,11 +36,12 @@ class PolicyLoss:
     """The loss and its parts; scalars.
 
     Attributes:
-        total: What is minimised: ``arm + gripper_weight * gripper``.
+        total: What is minimised: ``arm + gripper_weight * gripper``, and with a language regulariser also
+            ``language_weight * language``.
         arm: Mean over valid actions and six dimensions; of the discrete structure the cross-entropy of tokens.
         gripper: Mean over valid actions; 0 of the discrete structure, whose tokens hold the gripper.
         gripper_accuracy: Share of valid actions whose gripper is on the right side of 0.5.
-        metrics: Further numbers to watch, not minimised.
+        metrics: Further numbers to watch; ``language`` is the language regulariser's.
     """
 
     total: Tensor

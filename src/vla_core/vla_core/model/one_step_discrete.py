@@ -9,6 +9,7 @@ Shapes: B batch or streams, C cameras, V tokens per picture, P width of picture 
 chunk (7 N), L tokens, D embedding.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,6 +20,7 @@ from vla_core.model.action_tokens import actions_of, token_ids_of
 from vla_core.model.config import ActionTokenConfig, Compat
 from vla_core.model.extra_tokens import ACTION_DIM
 from vla_core.model.heads.head import History, PredictedChunks
+from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_core.model.loss import PolicyLoss, TargetChunks
 from vla_core.model.prompt import Tokens
 from vla_core.model.token_sequence import TokenSequence, insert_before_lrn, insert_lrn
@@ -63,8 +65,15 @@ class OneStepDiscreteModel(VlaModel):
         *,
         state_BTS: Tensor | None = None,
         actions_BT7: Tensor | None = None,
+        language: LanguageRegulariser | None = None,
+        sentences: Sequence[str] = (),
     ) -> PolicyLoss:
         """Return the cross-entropy of the action tokens, and of the token that ends them where there is one."""
+        if language is not None:
+            raise ValueError(
+                "structure one_step_discrete has no features to pull towards a sentence; leave the language "
+                "regulariser out"
+            )
         ids_BA = token_ids_of(_normalized(target), self._action_tokens)
         state_BS = None if state_BTS is None else state_BTS[:, 0]
         logits_BAV = self.token_logits(images_BTC3SS, tokens, ids_BA, state_BS)

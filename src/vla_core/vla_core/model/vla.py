@@ -11,6 +11,7 @@ tokens, Q [LRN] copies, N chunk.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -20,6 +21,7 @@ from vla_core.model.backbone import Backbone
 from vla_core.model.config import Compat, ModelConfig
 from vla_core.model.extra_tokens import ActionToken, StateToken
 from vla_core.model.heads.head import History, PredictedChunks
+from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_core.model.loss import PolicyLoss, TargetChunks
 from vla_core.model.prompt import Tokens
 from vla_core.model.resampler import PerceiverResampler
@@ -105,6 +107,8 @@ class VlaModel(nn.Module, ABC):
         *,
         state_BTS: Tensor | None = None,
         actions_BT7: Tensor | None = None,
+        language: LanguageRegulariser | None = None,
+        sentences: Sequence[str] = (),
     ) -> PolicyLoss:
         """Return the training loss of a batch of windows.
 
@@ -114,9 +118,12 @@ class VlaModel(nn.Module, ABC):
             target: What the demonstration did.
             state_BTS: (B, T, 10) measured state, for ``use_state``.
             actions_BT7: (B, T, 7) action of each tick, for ``use_action_history``.
+            language: Regulariser for ``loss.language_weight``.
+            sentences: Those of ``tokens`` as plain text, for the regulariser.
 
         Raises:
-            ValueError: There are more ticks than the window holds, or an input is missing.
+            ValueError: There are more ticks than the window holds, an input is missing, or one does not belong to
+                the structure.
         """
 
     @abstractmethod
