@@ -150,6 +150,13 @@ def test_cameras_that_contradict_each_other_are_refused(directory: Path) -> None
         load_checkpoint(directory)
 
 
+@pytest.mark.parametrize("key", ["window_size", "chunk_size", "num_lrn_tokens"])
+def test_an_absurd_size_is_a_sentence(directory: Path, key: str) -> None:
+    edit_card(directory, lambda card: card["model"].update({key: 10**12}))
+    with pytest.raises(CheckpointError, match=f"{key} must be at most 65536, found 1000000000000"):
+        load_checkpoint(directory)
+
+
 def test_a_missing_tensor_is_named(directory: Path) -> None:
     edit_weights(directory, lambda tensors: tensors.pop("head.rnn.weight_hh_l2"))
     with pytest.raises(CheckpointError, match=r"1 of \d+ tensors are missing, first 'head.rnn.weight_hh_l2'"):
@@ -174,6 +181,31 @@ def test_an_image_size_of_another_backbone_is_refused(directory: Path) -> None:
     edit_card(directory, lambda card: card["model"]["image"].update(size_px=224))
     with pytest.raises(CheckpointError, match=r"image\.size_px is 224, but the backbone reads pictures of 84 px"):
         load_checkpoint(directory)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(directory: Path, value: float) -> None:
+    edit_weights(directory, lambda tensors: tensors["head.rnn.weight_hh_l2"].view(-1)[3:5].fill_(value))
+    with pytest.raises(CheckpointError, match=r"'head.rnn.weight_hh_l2' holds 2 numbers that are NaN or infinite"):
+        load_checkpoint(directory)
+
+
+def test_a_save_that_is_killed_at_any_file_leaves_nothing_that_loads(
+    saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed cleans nothing up, so what it had written until then stays."""
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("vla_core.checkpoint._move_into_place", lambda *_: None)
+    save_checkpoint(saved, tmp_path / "c")
+    (partial,) = tmp_path.iterdir()
+    written = sorted(
+        (path for path in partial.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns
+    )
+    assert written[-1].name == "model.yaml"
+    for path in reversed(written):
+        path.unlink()
+        with pytest.raises(CheckpointError):
+            load_checkpoint(partial)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 5000, -100])

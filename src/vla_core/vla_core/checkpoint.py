@@ -153,7 +153,6 @@ def _write_files(checkpoint: Checkpoint, directory: Path, results: Mapping[str, 
     save_weights(checkpoint.model, directory / WEIGHTS, merge_adapter=merge)
     if has_adapter(checkpoint.model) and not merge:
         save_adapter(checkpoint.model.backbone.generator, directory / ADAPTER)
-    _write_yaml(directory / CARD, to_plain(checkpoint.card))
     _write_yaml(directory / TRAINING, to_plain(checkpoint.training))
     (directory / STATISTICS).write_text(
         json.dumps(to_plain(checkpoint.statistics), indent=2) + "\n", encoding="utf-8"
@@ -163,6 +162,8 @@ def _write_files(checkpoint: Checkpoint, directory: Path, results: Mapping[str, 
     for file in sorted(checkpoint.backbone_dir.iterdir()):
         if file.is_file() and not file.name.endswith(_WEIGHT_SUFFIXES):
             shutil.copyfile(file, directory / BACKBONE / file.name)
+    # Last, because nothing loads without it: a save that is killed leaves a folder that is no checkpoint.
+    _write_yaml(directory / CARD, to_plain(checkpoint.card))
 
 
 def _readme(checkpoint: Checkpoint, results: Mapping[str, float]) -> str:

@@ -93,7 +93,7 @@ def configure_with(loader: Any, **parameters: Any) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cameras": ("static",), "image_aspects": (1.0,)}, ["static", "wrist", "cameras"]),
+        ({"cameras": ("static", "overhead"), "image_aspects": (1.0, 1.0)}, ["overhead", "wrist", "cameras"]),
         ({"period_s": 0.02}, ["50 Hz", "30 Hz"]),
         ({"image_aspects": (4 / 3, 1.0)}, ["aspect 1.333", "200x200"]),
     ],

@@ -32,6 +32,14 @@ class PolicyNodeParameters:
     robot_spec: str = _knob("", "Path of the robot spec (config/robots/<robot>.yaml)", read_only=True)
     checkpoint: str = _knob("", "Directory of the checkpoint", read_only=True)
     device: str = _knob("auto", "Device of the model", one_of=("auto", "cpu", "cuda"), read_only=True)
+    compile: bool = _knob(
+        False,
+        "Compile the model at configure: shorter ticks, but the start takes a minute or more",
+        read_only=True,
+    )
+    alternate_cameras: bool = _knob(
+        False, "Encode one camera per tick, in turn: cheaper, but the other picture is a tick old", read_only=True
+    )
     command_enabled: bool = _knob(
         False, "Send commands to the robot; false is shadow mode: they go to ~/shadow/* and the arm is never moved"
     )

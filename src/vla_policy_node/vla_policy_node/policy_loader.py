@@ -17,6 +17,7 @@ def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
     import torch
 
     from vla_core.policy import VlaPolicy
+    from vla_core.streams import StreamOptions
 
     if not parameters.checkpoint:
         raise ConfigError("parameter 'checkpoint' is empty; give the directory of a checkpoint")
@@ -24,6 +25,7 @@ def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
     if parameters.device == "cuda" and not has_cuda:
         raise ConfigError("parameter 'device' is 'cuda', but torch finds no GPU; use 'auto' or 'cpu'")
     device = "cuda" if has_cuda and parameters.device != "cpu" else "cpu"
-    policy = VlaPolicy.load(parameters.checkpoint, device=device)
+    options = StreamOptions(alternate_cameras=parameters.alternate_cameras, compile=parameters.compile)
+    policy = VlaPolicy.load(parameters.checkpoint, device=device, options=options)
     policy.warm_up()
     return policy

@@ -105,7 +105,7 @@ class Reporter:
     def publish_chunk(self, instruction: str, chunk: ActionChunk, inference_ms: float, loop: ControlLoop) -> None:
         """Tell what the model said, before schedule and guard."""
         space, spec = loop.contract.action_space, loop.spec
-        normalization = space.normalization
+        normalization, standardization = space.normalization, space.standardization
         self._chunks.publish(
             ActionChunkMessage(
                 header=_header(
@@ -120,6 +120,9 @@ class Reporter:
                 rotation_rad=space.rotation_rad,
                 normalization_low=list(normalization.low) if normalization else [],
                 normalization_high=list(normalization.high) if normalization else [],
+                standardization_mean=list(standardization.mean) if standardization else [],
+                standardization_std=list(standardization.std) if standardization else [],
+                mu_law=space.mu_law or 0.0,
                 inference_ms=inference_ms,
             )
         )

@@ -2,5 +2,5 @@
 import sys
 from pathlib import Path
 
-# Samples that several test files share lie beside them.
-sys.path.insert(0, str(Path(__file__).parent))
+# Samples that several test files share lie beside them; the tiny backbones are those of vla_core's tests.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "vla_core" / "test")]

@@ -14,6 +14,9 @@ Readout = Literal["lrn", "all", "text", "pictures"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Compat = Literal["robovlms"]
 
+# Beyond any model that fits a machine: a slip of the pen should end in a sentence, not in a full memory.
+_LARGEST = 65_536
+
 INSTRUCTION_SLOT = "{instruction}"
 
 
@@ -207,5 +210,8 @@ class ModelConfig:
 
 def _require_at_least(least: int, config: object, *keys: str) -> None:
     for key in keys:
-        if getattr(config, key) < least:
-            raise ValueError(f"{key} must be at least {least}, found {getattr(config, key)}")
+        value = getattr(config, key)
+        if value < least:
+            raise ValueError(f"{key} must be at least {least}, found {value}")
+        if value > _LARGEST:
+            raise ValueError(f"{key} must be at most {_LARGEST}, found {value}")

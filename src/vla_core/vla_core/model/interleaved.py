@@ -45,6 +45,8 @@ class InterleavedModel(ContinuousModel):
 
     @property
     def _tokens_per_tick(self) -> int:
+        if self.config.compat == "robovlms":
+            return self.backbone.max_tokens  # the original lets positions grow beyond what it was made for
         return self.backbone.max_tokens // self.config.window_size
 
     def features(

@@ -33,7 +33,7 @@ def load_weights(
         dtype: Floating-point type of the weights; ``None`` keeps the file's.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or its tensors are not those of the model.
+        CheckpointError: The file is missing, damaged, holds NaN, or its tensors are not those of the model.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; a checkpoint keeps its weights there")
@@ -43,6 +43,7 @@ def load_weights(
             found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             require_same_tensors(found, shapes_of(stored_tensors(model)), where=str(path))
             tensors = {name: file.get_tensor(name).to(dtype) for name in names}
+        require_finite(tensors, where=str(path))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}); copy the checkpoint again") from error
     return assign_weights(model, tensors)
@@ -69,6 +70,21 @@ def save_weights(model: VlaModel, path: Path, *, merge_adapter: bool = True) -> 
     tensors = stored_tensors(model, merge_adapter=merge_adapter)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     path.chmod(0o644)  # safetensors writes files that only their owner can read
+
+
+def require_finite(tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Refuse tensors with numbers that are not finite.
+
+    Raises:
+        CheckpointError: The sentence names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise CheckpointError(
+                f"{where}: tensor '{name}' holds {bad} numbers that are NaN or infinite. Take a checkpoint from "
+                "before the training went wrong"
+            )
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
