@@ -13,7 +13,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     install_requires=["setuptools", "numpy", "scipy", "PyYAML", "Pillow"],
-    extras_require={"test": ["pytest"], "model": ["torch", "transformers", "safetensors"]},
+    extras_require={"test": ["pytest"], "model": ["torch", "transformers", "safetensors", "accelerate", "peft"]},
     zip_safe=False,
     maintainer="VLA suite maintainers",
     maintainer_email="maintainers@vla-suite.dev",

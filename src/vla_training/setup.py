@@ -12,7 +12,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "rosbags", "torch", "transformers"],
+    install_requires=["setuptools", "peft", "rosbags", "torch", "transformers"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="VLA suite maintainers",

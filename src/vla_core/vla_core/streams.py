@@ -6,20 +6,22 @@ What depends only on the sentences is computed once. A stream gives the numbers 
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vla_core.checkpoint import Checkpoint
-from vla_core.model.heads.head import PredictedChunks
+from vla_core.model.heads.head import History, PredictedChunks
 from vla_core.model.pictures import preprocess
 from vla_core.model.token_sequence import TokenSequence
 from vla_core.robot_state import robot_state
 from vla_core.types import Observation
 
 _MAX_CACHED_TEXTS = 16
+_T = TypeVar("_T", bound=History)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +79,16 @@ class Streams:
         with torch.inference_mode():
             text = self._text(tuple(instructions))
             pictures_KCVP = self._encoded(observations)
-            chunks, self._history = self._step(pictures_KCVP, text, self._history, self._state(observations))
+            chunks, history = self._step(pictures_KCVP, text, self._history, self._state(observations))
+            self._history = self._owned(history)
         return chunks
+
+    def _owned(self, value: _T) -> _T:
+        """Return a dataclass of tensors that the next run of a CUDA graph does not write over."""
+        if not self._options.compile or self._model.device.type != "cuda":
+            return value
+        tensors = {field.name: getattr(value, field.name).clone() for field in fields(value)}
+        return replace(value, **tensors)
 
     def _text(self, instructions: tuple[str, ...]) -> TokenSequence:
         if instructions not in self._texts:

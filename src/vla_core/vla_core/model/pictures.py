@@ -34,7 +34,8 @@ def preprocess(
     """
     pixels = [_pixels(picture, device) for picture in pictures]
     if len({each.shape for each in pixels}) == 1:  # one resize for all of them is cheaper
-        levels_C3SS = resize(torch.cat(pixels), spec.size_px, spec.resample).unflatten(0, (-1, 3))
+        levels_C3SS = resize(torch.cat(pixels), spec.size_px, spec.resample)
+        levels_C3SS = levels_C3SS.view(-1, 3, spec.size_px, spec.size_px)
     else:
         levels_C3SS = torch.stack([resize(each, spec.size_px, spec.resample) for each in pixels])
     mean, std = (levels_C3SS.new_tensor(values)[:, None, None] for values in (spec.mean, spec.std))
