@@ -76,6 +76,7 @@ def test_a_plain_picture_of_any_shape_becomes_its_normalised_level(
 
 def test_a_view_of_a_larger_picture_gives_what_its_copy_gives() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    picture.setflags(write=False)  # as pictures from a codec are
     view = picture[::2, 10:50, ::-1]
     spec = ImageSpec(size_px=28)
     assert torch.equal(preprocess([view], spec), preprocess([view.copy()], spec))

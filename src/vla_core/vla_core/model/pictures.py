@@ -45,7 +45,8 @@ def preprocess(
 def _pixels(picture: RgbImage, device: torch.device | str) -> Tensor:
     """Return a picture as (3, H, W) uint8 on a device."""
     _require_rgb(picture)
-    return torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)
+    owned = np.require(picture, requirements=["C", "W"])  # torch asks for memory that may be written to
+    return torch.from_numpy(owned).to(device).permute(2, 0, 1)
 
 
 def _require_rgb(picture: RgbImage) -> None:

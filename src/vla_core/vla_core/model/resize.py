@@ -22,7 +22,7 @@ from torch import Tensor
 from vla_core.images import Resample
 
 _BITS, _HALF_BITS = 22, 11
-_BLOCK = 32
+_BLOCK = 16
 # Sums of more products of 8 and 11 bits than these may exceed the 24 bits of a float32.
 _MOST_TAPS_IN_FLOAT32 = 32
 
@@ -34,7 +34,8 @@ class _Block:
     Attributes:
         begin: First old pixel that they need.
         end: Behind the last.
-        weights: (2 * block, end - begin) upper halves, then lower halves; rows behind the last new pixel are 0.
+        weights: (2 * block, end - begin): upper halves in units of the result, then lower halves in units of the
+            upper halves' last bit; rows behind the last new pixel are 0.
     """
 
     begin: int
@@ -45,22 +46,28 @@ class _Block:
 def resize(picture_CHW: Tensor, size_px: int, resample: Resample) -> Tensor:
     """Return a uint8 picture (C, H, W) as (C, S, S) float32 whole numbers; it is squashed to a square."""
     channels, height, width = picture_CHW.shape
-    rows_WR = picture_CHW.permute(2, 0, 1).reshape(width, channels * height)
-    narrow_SR = _resize_first(rows_WR, size_px, resample)
-    columns_HCS = narrow_SR.view(size_px, channels, height).permute(2, 1, 0).reshape(height, channels * size_px)
-    return _resize_first(columns_HCS, size_px, resample).view(size_px, channels, size_px).transpose(0, 1).float()
+    rows = _plan(width, size_px, resample, picture_CHW.device)
+    columns = _plan(height, size_px, resample, picture_CHW.device)
+    old_WCH = picture_CHW.new_empty((width, channels, height), dtype=rows[0].weights.dtype)
+    old_WR = old_WCH.copy_(picture_CHW.permute(2, 0, 1)).flatten(1)
+    narrow_SR = _rounded(torch.stack([_halves(block, old_WR[block.begin : block.end]) for block in rows]))
+    narrow_SR = narrow_SR.flatten(0, 1)[:size_px]
+    old_HR = narrow_SR.view(size_px * channels, height).to(columns[0].weights.dtype).t()
+    square_SR = _rounded(torch.stack([_halves(block, old_HR[block.begin : block.end]) for block in columns]))
+    return square_SR.flatten(0, 1)[:size_px].view(size_px, size_px, channels).permute(2, 0, 1).float()
 
 
-def _resize_first(old_NR: Tensor, new_size: int, resample: Resample) -> Tensor:
-    """Return (S, R): the first axis resized, rounded to whole numbers of 8 bits."""
-    blocks = _plan(old_NR.shape[0], new_size, resample, old_NR.device)
-    old_NR = old_NR.to(blocks[0].weights.dtype)
-    sums = torch.cat([block.weights @ old_NR[block.begin : block.end] for block in blocks])
-    upper, lower = sums.view(len(blocks), 2, _BLOCK, -1).unbind(1)
-    # (upper * 2^11 + lower + 2^21) >> 22, in steps that are exact in the type of the sums.
-    carried = lower.mul(2.0**-_HALF_BITS).floor_().add_(upper).add_(1 << (_HALF_BITS - 1))
-    rounded = carried.mul_(2.0**-_HALF_BITS).floor_().clamp_(0, 255)
-    return rounded.flatten(0, 1)[:new_size]
+def _halves(block: _Block, old_NR: Tensor) -> Tensor:
+    """Return (2 * block, R): sums of the upper halves, with the half that rounds, and of the lower halves."""
+    rounding = block.weights.new_zeros(2 * _BLOCK, 1)
+    rounding[:_BLOCK] = 0.5
+    return torch.addmm(rounding, block.weights, old_NR)
+
+
+def _rounded(sums: Tensor) -> Tensor:
+    """Return (blocks, block, R) whole numbers of 8 bits: (upper * 2^11 + lower + 2^21) >> 22, every step exact."""
+    upper, lower = sums.unflatten(1, (2, _BLOCK)).unbind(1)
+    return upper.add_(lower.floor_(), alpha=2.0**-_HALF_BITS).floor_().clamp_(0, 255)
 
 
 @lru_cache(maxsize=32)
@@ -76,7 +83,7 @@ def _plan(old_size: int, new_size: int, resample: Resample, device: torch.device
         for new in range(first, last):
             own = coefficients[new, : end - begins[new]]
             dense[new - first, begins[new] - begin : begins[new] - begin + len(own)] = own
-        halves = np.concatenate([dense >> _HALF_BITS, dense & ((1 << _HALF_BITS) - 1)])
+        halves = np.concatenate([dense >> _HALF_BITS, dense & ((1 << _HALF_BITS) - 1)]) * 2.0**-_HALF_BITS
         blocks.append(_Block(begin, end, torch.from_numpy(halves).to(device=device, dtype=dtype)))
     return tuple(blocks)
 
