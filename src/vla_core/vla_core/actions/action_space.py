@@ -9,10 +9,10 @@ order, so that its own frame change acts on numbers that are already normalised.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vla_core.actions.frames import (
     apply_base_motion,
@@ -82,7 +82,8 @@ def target_pose(space: ActionSpace, pose_tcp_in_base: Pose, arm: ArrayLike) -> P
         pose_tcp_in_base: Pose that the action is relative to.
         arm: (6,) normalised; the first six columns of a longer action are used.
     """
-    motion = _units_from_action(space, arm, pose_tcp_in_base.euler_xyz_rad) * space.scale
+    exact = np.asarray(arm, dtype=np.float64)
+    motion = _units_from_action(space, exact, pose_tcp_in_base.euler_xyz_rad) * space.scale
     apply = apply_tcp_motion if space.frame == "tcp" else apply_base_motion
     return apply(pose_tcp_in_base, motion)
 
@@ -111,14 +112,16 @@ def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLik
 
     Args:
         space: Meaning of the action.
-        action: (7,) normalised arm motion and ``gripper_open``: a row of ``ActionChunk.actions``.
+        action: (7,) normalised arm motion and ``gripper_open``: a row of ``ActionChunk.actions``. In float32 the
+            frame ``robovlms_tcp`` is the original's to the bit: its rounding errors of up to 5e-5 grow where mu-law
+            is undone after it. In float64 it is exact.
         euler_xyz_rad: (3,) extrinsic x-y-z angles of the TCP in base (``robot_obs[3:6]``).
 
     Returns:
         (7,) translation in base axes in units of 0.02 m, difference of Euler angles in units of 0.05 rad, and the
         gripper: -1 close, +1 open. Not clipped.
     """
-    row = np.asarray(action, dtype=np.float64)
+    row = np.asarray(action)
     motion = _units_from_action(space, row, euler_xyz_rad) * space.scale
     if space.frame == "tcp":
         pose = Pose.from_euler(np.zeros(3), euler_xyz_rad)
@@ -126,11 +129,15 @@ def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLik
     return np.append(motion / _CALVIN_SCALE, calvin_from_open(row[6]))
 
 
-def _units_from_action(space: ActionSpace, arm: ArrayLike, euler_xyz_rad: ArrayLike) -> FloatArray:
-    """Return the (6,) motion in units of the scale: in the tool frame for ``tcp``, in base for the others."""
-    units = np.asarray(arm, dtype=np.float64)[:6]
+def _units_from_action(space: ActionSpace, arm: NDArray[Any], euler_xyz_rad: ArrayLike) -> FloatArray:
+    """Return the (6,) motion in units of the scale: in the tool frame for ``tcp``, in base for the others.
+
+    The type of ``arm`` is the one that ``robovlms_tcp`` is computed in.
+    """
+    units = arm[:6]
     if space.frame == "robovlms_tcp":
         units = robovlms_tcp_to_base(units, euler_xyz_rad)
+    units = units.astype(np.float64)
     if space.mu_law is not None:
         units = expand(units, space.mu_law)
     if space.standardization is not None:

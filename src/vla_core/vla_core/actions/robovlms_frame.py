@@ -9,11 +9,12 @@ from the physical tool frame and must stay so for its published checkpoints:
 * rotations are scaled by a "pseudo-infinitesimal" 0.01 instead of 1/20.
 
 Both functions act on actions of CALVIN's scale (before un-normalisation, as the original does), and only the first
-six columns change. Shapes: actions (..., 6 or more), euler_xyz_rad (..., 3), with the same leading shape. The
-result has the dtype of ``actions``: float32 repeats the original bit for bit, float64 is exact.
+six columns change. Shapes: actions (..., 6 or more), euler_xyz_rad (..., 3), with the same leading shape.
 
-The original's rounding errors are multiplied by 100, so only torch's own float32 sine and cosine reproduce it.
-torch is imported when a function is called: a checkpoint that needs this frame needs torch anyway.
+The original's rounding errors are multiplied by 100, so only torch's own sine and cosine and the original's types
+reproduce it: matrices have the dtype of ``actions``, and the angles of the robot state keep their own. float32
+actions repeat the original bit for bit, float64 is exact. torch is imported when a function is called: a checkpoint
+that needs this frame needs torch anyway.
 """
 
 import math
@@ -33,8 +34,8 @@ def base_to_robovlms_tcp(actions: ArrayLike, euler_xyz_rad: ArrayLike) -> NDArra
     import torch
 
     action, euler = _as_tensors(actions, euler_xyz_rad)
-    R_base_tcp = _matrix_from_euler(euler)
-    R_base_new = _matrix_from_euler(euler + action[..., 3:6] * _PSEUDO_INFINITESIMAL)
+    R_base_tcp = _matrix_from_euler(euler).to(action.dtype)
+    R_base_new = _matrix_from_euler(euler + action[..., 3:6] * _PSEUDO_INFINITESIMAL).to(action.dtype)
     translation = _rotate(torch.inverse(R_base_tcp), action[..., :3])
     rotation = _wrap_once(_euler_from_matrix(torch.inverse(R_base_new) @ R_base_tcp))
     return _join(translation, rotation * (1 / _PSEUDO_INFINITESIMAL), action)
@@ -45,7 +46,7 @@ def robovlms_tcp_to_base(actions: ArrayLike, euler_xyz_rad: ArrayLike) -> NDArra
     import torch
 
     action, euler = _as_tensors(actions, euler_xyz_rad)
-    R_base_tcp = _matrix_from_euler(euler)
+    R_base_tcp = _matrix_from_euler(euler).to(action.dtype)
     R_new_tcp = _matrix_from_euler(action[..., 3:6] * _PSEUDO_INFINITESIMAL)
     translation = _rotate(R_base_tcp, action[..., :3])
     rotation = _wrap_once(_euler_from_matrix(R_base_tcp @ torch.inverse(R_new_tcp)) - euler)
@@ -55,10 +56,11 @@ def robovlms_tcp_to_base(actions: ArrayLike, euler_xyz_rad: ArrayLike) -> NDArra
 def _as_tensors(actions: ArrayLike, euler_xyz_rad: ArrayLike) -> "tuple[Tensor, Tensor]":
     import torch
 
-    action = np.asarray(actions)
-    dtype = np.float32 if action.dtype == np.float32 else np.float64
-    euler = np.asarray(euler_xyz_rad).astype(dtype)
-    return torch.from_numpy(action.astype(dtype)), torch.from_numpy(euler)
+    def as_tensor(values: ArrayLike) -> "Tensor":
+        array = np.asarray(values)
+        return torch.from_numpy(array.astype(np.float32 if array.dtype == np.float32 else np.float64))
+
+    return as_tensor(actions), as_tensor(euler_xyz_rad)
 
 
 def _join(translation: "Tensor", rotation: "Tensor", action: "Tensor") -> NDArray[Any]:
