@@ -113,8 +113,8 @@ def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLik
     Args:
         space: Meaning of the action.
         action: (7,) normalised arm motion and ``gripper_open``: a row of ``ActionChunk.actions``. In float32 the
-            frame ``robovlms_tcp`` is the original's to the bit: its rounding errors of up to 5e-5 grow where mu-law
-            is undone after it. In float64 it is exact.
+            frame ``robovlms_tcp`` is the original's to the bit: its rounding errors of up to 5e-5 grow where
+            mu-law is undone after it. In float64 it is exact.
         euler_xyz_rad: (3,) extrinsic x-y-z angles of the TCP in base (``robot_obs[3:6]``).
 
     Returns:

@@ -13,8 +13,8 @@ six columns change. Shapes: actions (..., 6 or more), euler_xyz_rad (..., 3), wi
 
 The original's rounding errors are multiplied by 100, so only torch's own sine and cosine and the original's types
 reproduce it: matrices have the dtype of ``actions``, and the angles of the robot state keep their own. float32
-actions repeat the original bit for bit, float64 is exact. torch is imported when a function is called: a checkpoint
-that needs this frame needs torch anyway.
+actions repeat the original bit for bit, float64 is exact. torch is imported when a function is called: a
+checkpoint that needs this frame needs torch anyway.
 """
 
 import math
