@@ -17,6 +17,7 @@ from vla_core.model.loss import TargetChunks
 from vla_core.model.prompt import PromptTokenizer, Tokens
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import load_weights, save_weights
+from vla_core.model.windows import Windows
 
 TICKS, CHUNK = 2, 2
 STRUCTURES: dict[str, dict[str, Any]] = {
@@ -72,7 +73,7 @@ def test_it_learns(model: VlaModel, tokens: Tokens, images: Tensor) -> None:
     target = TargetChunks(
         arm=torch.zeros(*shape, 6), gripper_open=torch.ones(shape), is_valid=torch.ones(shape, dtype=torch.bool)
     )
-    model.loss(images, tokens, target).total.backward()
+    model.loss(Windows(images, tokens), target).total.backward()
     for part in (model.backbone.word_embedding, model.backbone.vision_tower, *model.backbone.language_layers):
         assert any(weight.grad is not None and bool(weight.grad.any()) for weight in part.parameters())
     model.zero_grad()
@@ -82,7 +83,7 @@ def test_it_learns(model: VlaModel, tokens: Tokens, images: Tensor) -> None:
 def test_a_stream_equals_the_window(model: VlaModel, tokens: Tokens, images: Tensor) -> None:
     if model.config.structure == "one_step_discrete":
         pytest.skip("it is trained on words, and has no window")
-    window = model(images, tokens)
+    window = model(Windows(images, tokens))
     text, history = model.embed_tokens(tokens), model.new_history(len(images))
     for tick in range(TICKS):
         chunks, history = model.step(images[:, tick], text, history)

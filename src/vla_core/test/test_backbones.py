@@ -16,7 +16,14 @@ from transformers import AutoTokenizer
 from vla_core.model.backbone import Backbone, backbone_class, load_pretrained_backbone
 from vla_core.model.config import INSTRUCTION_SLOT
 from vla_core.model.prompt import Tokens
-from vla_core.model.token_sequence import TokenSequence, insert_lrn, insert_pictures, join_ticks, take_lrn
+from vla_core.model.token_sequence import (
+    TokenSequence,
+    insert_lrn,
+    insert_pictures,
+    join_ticks,
+    split_ticks,
+    take_lrn,
+)
 
 SENTENCES = ("open the drawer", "put the red block on the table")
 NUM_CAMERAS = 2
@@ -70,13 +77,12 @@ def images(backbone: Backbone) -> Tensor:
 
 def embed(backbone: Backbone, tokens: Tokens, images_BC3SS: Tensor, *, num_lrn: int = 1) -> TokenSequence:
     """Return the sequence of one tick, as the model builds it."""
+    embeds_BLD = backbone.embed_text(tokens.ids)
     text = insert_lrn(
-        backbone.embed_text(tokens.ids),
-        tokens.mask,
-        torch.linspace(-0.2, 0.2, backbone.embed_dim).square(),
+        TokenSequence(embeds_BLD, tokens.mask, tokens.mask.sum(dim=1), num_lrn=0),
+        torch.linspace(-0.2, 0.2, backbone.embed_dim).square() if num_lrn else None,
         num_lrn=num_lrn,
         tokens_after=backbone.prompt.tokens_after_lrn,
-        compat=None,
     )
     pictures = backbone.encode_images(images_BC3SS.flatten(0, 1)).unflatten(0, images_BC3SS.shape[:2])
     if not backbone.pictures_in_sequence:
@@ -203,9 +209,9 @@ def test_joined_ticks_see_the_past_only(backbone: Backbone, tokens: Tokens, imag
     alone = Tokens(both.ids[:, :length], both.mask[:, :length])
 
     def joined_lrn(tokens: Tokens, images: Tensor) -> Tensor:
-        joined = join_ticks(embed(backbone, tokens, images), 2, compat=None)
-        hidden = backbone.hidden_states(joined)
-        return hidden[0, joined.lrn_position[0]]
+        tick = embed(backbone, tokens, images)
+        hidden_FLD = split_ticks(backbone.hidden_states(join_ticks(tick, 2)), 2)
+        return take_lrn(hidden_FLD, tick)[:, 0]
 
     first, second = joined_lrn(both, images)
     torch.testing.assert_close(torch.stack([first, second]), joined_lrn(alone, images), **PARITY)

@@ -12,6 +12,7 @@ from tiny_models import SENTENCES, random_images, tiny_checkpoint
 from vla_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vla_core.config import to_plain
 from vla_core.errors import CheckpointError
+from vla_core.model.windows import Windows
 
 torch.set_num_threads(1)
 
@@ -47,7 +48,7 @@ def test_a_loaded_checkpoint_has_the_same_weights_and_gives_the_same_chunks(
     images, tokens = random_images(2, 3), saved.tokenizer(SENTENCES[:2])
     torch.testing.assert_close(loaded.tokenizer(SENTENCES[:2]).ids, tokens.ids)
     with torch.inference_mode():
-        expected, found = saved.model(images, tokens), loaded.model(images, tokens)
+        expected, found = (each.model(Windows(images, tokens)) for each in (saved, loaded))
     torch.testing.assert_close(found.arm, expected.arm, atol=1e-6, rtol=0.0)
     torch.testing.assert_close(found.gripper_logit, expected.gripper_logit, atol=1e-6, rtol=0.0)
     for name, tensor in saved.model.state_dict().items():

@@ -16,9 +16,9 @@ from vla_core.actions.normalization import NormalizationSpec, unnormalize
 from vla_core.images import ImageSpec
 from vla_core.model.action_tokens import actions_of, token_ids_of
 from vla_core.model.build import build_model_without_weights
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import ActionTokenConfig, HeadConfig, LossConfig, ModelConfig, PromptConfig
 from vla_core.model.heads import build_head
-from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.heads.lstm import LstmHead
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
 from vla_core.model.pictures import preprocess
@@ -28,6 +28,7 @@ from vla_core.model.robovlms_keys import from_robovlms, rename_robovlms_key
 from vla_core.model.token_sequence import insert_pictures
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import assign_weights, require_same_tensors, shapes_of, stored_tensors
+from vla_core.model.windows import Windows
 
 needs_shared = pytest.mark.skipif(
     not SHARED_GOLDEN.is_dir(), reason=f"the whole reference cases are not at {SHARED_GOLDEN}"
@@ -68,14 +69,14 @@ def test_committed_crop_gives_the_same_sequence_and_lrn_embedding() -> None:
     head_tensors = {f"head.{key}": value for key, value in head.state_dict().items()}
     assign_weights(model, from_robovlms(tensors) | head_tensors).eval()
     text = model.embed_tokens(
-        Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])), compat="robovlms"
+        Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])), padding_counts=True
     )
     images = torch.from_numpy(arrays["images"])[:, 0]
     pictures = model.backbone.encode_images(images.flatten(0, 1)).unflatten(0, (2, 2))
     sequence = insert_pictures(text, pictures, after=1)
     close(sequence.embeds, arrays["embeds"], atol=1e-5)
     close(sequence.mask, arrays["attention_mask"], atol=0)
-    close(model.read_tick(model.encode_pictures(images), text, compat="robovlms"), arrays["lrn"], atol=1e-5)
+    close(model.read_tick(model.encode_pictures(images), text), arrays["lrn"], atol=1e-5)
 
 
 @needs_shared
@@ -131,7 +132,9 @@ def training_case() -> tuple[VlaModel, PredictedChunks, PolicyLoss, dict[str, Te
     arrays = case("d_post_lstm_hand")
     model = model_of("d_post_lstm_hand")
     chunks = model(
-        torch.stack([arrays["hand_rgb"], arrays["rgb"]], dim=2), Tokens(arrays["text"], arrays["text_mask"])
+        Windows(
+            torch.stack([arrays["hand_rgb"], arrays["rgb"]], dim=2), Tokens(arrays["text"], arrays["text_mask"])
+        )
     )
     labels = arrays["action_chunck"]
     target = TargetChunks(labels[..., :6], labels[..., 6], arrays["chunck_mask"])

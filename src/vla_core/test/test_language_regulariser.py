@@ -2,6 +2,7 @@
 """The language regulariser changes loss and gradients as it should, and nothing where it is not asked for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vla_core.model.config import LossConfig
 from vla_core.model.continuous import ContinuousModel
 from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_core.model.text_encoder import TextEncoder
+from vla_core.model.windows import Windows
 
 torch.set_num_threads(1)
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -121,10 +123,10 @@ def test_total_grows_by_the_weighted_distance(regulariser: LanguageRegulariser, 
     plain, pulled = model_with(0.0, **changes), model_with(WEIGHT, **changes)
     images, sentences = random_images(2, 3), SENTENCES[:2]
     tokens, target = tokens_of(plain, *sentences), target_of(plain, 2, 3)
-    before = plain.loss(images, tokens, target)
+    before = plain.loss(Windows(images, tokens), target)
     assert "language" not in before.metrics
-    found = pulled.loss(images, tokens, target, language=regulariser, sentences=sentences)
-    copies_BTQD = pulled.features(images, tokens).unflatten(-1, (-1, 128))
+    found = pulled.loss(Windows(images, tokens), target, regulariser)
+    copies_BTQD = pulled.features(Windows(images, tokens)).unflatten(-1, (-1, 128))
     projected = regulariser.projection(copies_BTQD.amax(dim=2))
     wanted = regulariser.encoder(sentences)[:, None].expand(-1, 3, -1)
     distance = functional.smooth_l1_loss(projected, wanted)
@@ -141,8 +143,8 @@ def gradient_of_lrn(model: ContinuousModel, loss: Tensor) -> Tensor:
 def test_gradients_are_those_of_both_parts(regulariser: LanguageRegulariser) -> None:
     model, images, sentences = model_with(WEIGHT), random_images(2, 3), SENTENCES[:2]
     tokens, target = tokens_of(model, *sentences), target_of(model, 2, 3)
-    loss = model.loss(images, tokens, target, language=regulariser, sentences=sentences)
-    distance = regulariser(model.features(images, tokens), sentences)
+    loss = model.loss(Windows(images, tokens), target, regulariser)
+    distance = regulariser(model.features(Windows(images, tokens)), sentences)
     pull = gradient_of_lrn(model, distance)
     assert float(pull.abs().max()) > 1e-6
     action = loss.arm + model.config.loss.gripper_weight * loss.gripper
@@ -161,7 +163,7 @@ def test_its_layer_trains_and_the_text_encoder_stays_as_it_is(regulariser: Langu
     regulariser.train()
     seen = []
     for _ in range(15):
-        loss = model.loss(images, tokens, target, language=regulariser, sentences=sentences)
+        loss = model.loss(Windows(images, tokens), target, regulariser)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
@@ -177,12 +179,12 @@ def test_what_does_not_fit_together_is_a_sentence(regulariser: LanguageRegularis
     model, images = model_with(WEIGHT), random_images(2, 1)
     tokens, target = tokens_of(model, *SENTENCES[:2]), target_of(model, 2, 1)
     with pytest.raises(ValueError, match=r"language_weight is 0\.05: give the regulariser"):
-        model.loss(images, tokens, target)
+        model.loss(Windows(images, tokens), target)
     with pytest.raises(ValueError, match="got 1 sentences for 2 samples"):
-        model.loss(images, tokens, target, language=regulariser, sentences=SENTENCES[:1])
+        model.loss(Windows(images, replace(tokens, sentences=SENTENCES[:1])), target, regulariser)
     discrete = tiny_model(**DISCRETE)
     with pytest.raises(ValueError, match="one_step_discrete has no features to pull"):
-        discrete.loss(images, tokens, target_of(discrete, 2, 1), language=regulariser, sentences=SENTENCES[:2])
+        discrete.loss(Windows(images, tokens), target_of(discrete, 2, 1), regulariser)
     with pytest.raises(ValueError, match=r"loss\.language_weight must stay 0"):
         tiny_model(**DISCRETE, loss=LossConfig(language_weight=WEIGHT))
 

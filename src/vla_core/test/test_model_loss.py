@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import LossConfig
-from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from vla_core.images import ImageSpec
 from vla_core.model.backbone import load_pretrained_backbone
 from vla_core.model.build import build_vla_model
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import LossConfig, ModelConfig, PromptConfig
-from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.loss import TargetChunks, policy_loss
+from vla_core.model.windows import Windows
 
 torch.set_num_threads(1)
 
@@ -33,7 +34,7 @@ def test_stream_equals_windowed_forward_across_resets(window: int, compat: Any) 
         for t in range(3 * window):
             with torch.inference_mode():
                 streamed, history = model.step(images[:, t], text, history)
-                windowed = model(images[:, max(0, t + 1 - window) : t + 1], tokens)
+                windowed = model(Windows(images[:, max(0, t + 1 - window) : t + 1], tokens))
             found, expected = numbers_of(streamed)[:, 0], numbers_of(windowed)[:, -1]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=0.0)
             seen.append(found)
@@ -43,17 +44,17 @@ def test_stream_equals_windowed_forward_across_resets(window: int, compat: Any) 
 
 def test_batch_mates_do_not_change_a_samples_output() -> None:
     model, images = tiny_model(), random_images(3, 4)
-    together = numbers_of(model(images, tokens_of(model, *SENTENCES)))
+    together = numbers_of(model(Windows(images, tokens_of(model, *SENTENCES))))
     for i, sentence in enumerate(SENTENCES):
-        alone = numbers_of(model(images[i : i + 1], tokens_of(model, sentence)))
+        alone = numbers_of(model(Windows(images[i : i + 1], tokens_of(model, sentence))))
         torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=0.0)
 
 
 def test_under_compat_a_batch_mate_changes_the_shorter_sentence_only() -> None:
     model, images = tiny_model(compat="robovlms"), random_images(2, 4)
-    together = numbers_of(model(images, tokens_of(model, SENTENCES[0], SENTENCES[2])))
-    shorter = numbers_of(model(images[:1], tokens_of(model, SENTENCES[0])))
-    longer = numbers_of(model(images[1:], tokens_of(model, SENTENCES[2])))
+    together = numbers_of(model(Windows(images, tokens_of(model, SENTENCES[0], SENTENCES[2]))))
+    shorter = numbers_of(model(Windows(images[:1], tokens_of(model, SENTENCES[0]))))
+    longer = numbers_of(model(Windows(images[1:], tokens_of(model, SENTENCES[2]))))
     assert float((together[:1] - shorter).abs().max()) > 1e-2
     torch.testing.assert_close(together[1:], longer, atol=1e-5, rtol=0.0)
 
@@ -73,17 +74,19 @@ def test_parallel_streams_equal_single_streams() -> None:
 
 def test_each_camera_and_the_sentence_change_the_output() -> None:
     model, images = tiny_model(), random_images(1, 1)
-    base = numbers_of(model(images, tokens_of(model, SENTENCES[0])))
+    base = numbers_of(model(Windows(images, tokens_of(model, SENTENCES[0]))))
     for camera in range(2):
         changed = images.clone()
         changed[:, :, camera] = random_images(1, 1, seed=9)[:, :, camera]
-        assert float((numbers_of(model(changed, tokens_of(model, SENTENCES[0]))) - base).abs().max()) > 1e-3
-    assert float((numbers_of(model(images, tokens_of(model, SENTENCES[1]))) - base).abs().max()) > 1e-3
+        assert (
+            float((numbers_of(model(Windows(changed, tokens_of(model, SENTENCES[0])))) - base).abs().max()) > 1e-3
+        )
+    assert float((numbers_of(model(Windows(images, tokens_of(model, SENTENCES[1])))) - base).abs().max()) > 1e-3
 
 
 def test_a_model_with_one_camera_runs() -> None:
     model = tiny_model(cameras=("static",))
-    chunks = model(random_images(2, 3, cameras=1), tokens_of(model, *SENTENCES[:2]))
+    chunks = model(Windows(random_images(2, 3, cameras=1), tokens_of(model, *SENTENCES[:2])))
     assert chunks.arm.shape == (2, 3, 3, 6) and chunks.gripper_logit.shape == (2, 3, 3)
 
 
@@ -94,13 +97,13 @@ def test_several_lrn_tokens_stream_as_they_train() -> None:
     for t in range(4):
         chunks, history = model.step(images[:, t], text, history)
     torch.testing.assert_close(
-        numbers_of(chunks)[:, -1], numbers_of(model(images, tokens))[:, -1], atol=1e-5, rtol=0
+        numbers_of(chunks)[:, -1], numbers_of(model(Windows(images, tokens)))[:, -1], atol=1e-5, rtol=0
     )
 
 
 def test_gradient_reaches_the_lrn_token_and_every_weight() -> None:
     model = tiny_model().train()
-    chunks = model(random_images(2, 4), tokens_of(model, *SENTENCES[:2]))
+    chunks = model(Windows(random_images(2, 4), tokens_of(model, *SENTENCES[:2])))
     valid = torch.ones(chunks.gripper_logit.shape)
     target = TargetChunks(torch.ones_like(chunks.arm), torch.ones_like(chunks.gripper_logit), valid)
     policy_loss(chunks, target, LossConfig()).total.backward()
@@ -112,7 +115,7 @@ def test_gradient_reaches_the_lrn_token_and_every_weight() -> None:
 def test_more_ticks_than_the_window_are_refused() -> None:
     model = tiny_model(window_size=2)
     with pytest.raises(ValueError, match="found 3 ticks, the model's window holds 2"):
-        model(random_images(1, 3), tokens_of(model, SENTENCES[0]))
+        model(Windows(random_images(1, 3), tokens_of(model, SENTENCES[0])))
 
 
 def test_an_image_size_that_the_backbone_does_not_read_is_refused() -> None:

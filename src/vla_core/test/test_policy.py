@@ -13,6 +13,7 @@ from vla_core.errors import InstructionError
 from vla_core.geometry import Pose
 from vla_core.instruction import MAX_INSTRUCTION_CHARS
 from vla_core.model.pictures import preprocess
+from vla_core.model.windows import Windows
 from vla_core.policy import BatchedPolicy, VlaPolicy
 from vla_core.policy_contract import Policy
 from vla_core.streams import StreamOptions
@@ -51,7 +52,7 @@ def test_a_policy_gives_what_the_windowed_model_gives(policy: VlaPolicy) -> None
         preprocess([o.images[camera] for camera in ("wrist", "static")], checkpoint.model.config.image)
         for o in OBSERVATIONS[3:7]
     ]
-    expected = checkpoint.model(torch.stack(images)[None], checkpoint.tokenizer([SENTENCES[0]]))
+    expected = checkpoint.model(Windows(torch.stack(images)[None], checkpoint.tokenizer([SENTENCES[0]])))
     np.testing.assert_allclose(chunk.actions[:, :6], expected.arm[0, -1].detach().numpy(), atol=1e-5)
     opened = torch.sigmoid(expected.gripper_logit[0, -1]).detach().numpy()
     np.testing.assert_allclose(chunk.actions[:, 6], opened, atol=1e-5)

@@ -8,12 +8,13 @@ import torch
 from tiny_models import SENTENCES, random_images, tiny_model, tokens_of
 from torch import Tensor
 
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import ActionTokenConfig, HeadConfig, LossConfig, ModelConfig, ResamplerConfig
 from vla_core.model.continuous import ContinuousModel
-from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.loss import TargetChunks
 from vla_core.model.one_step_discrete import OneStepDiscreteModel
 from vla_core.model.vla import VlaModel
+from vla_core.model.windows import Windows
 
 torch.set_num_threads(1)
 
@@ -88,10 +89,12 @@ def test_a_stream_gives_what_the_windowed_pass_gives(name: str) -> None:
         part = slice(max(0, t + 1 - window), t + 1)
         with torch.inference_mode():
             windowed = model(
-                images[:, part],
-                tokens_of(model, SENTENCES[0]),
-                state_BTS=None if state is None else state[:, part],
-                actions_BT7=actions[:, part] if model.config.use_action_history else None,
+                Windows(
+                    images[:, part],
+                    tokens_of(model, SENTENCES[0]),
+                    state=None if state is None else state[:, part],
+                    actions=actions[:, part] if model.config.use_action_history else None,
+                )
             )
         torch.testing.assert_close(seen[t], numbers_of(windowed)[:, -1], atol=3e-5, rtol=0.0)
     assert float(torch.stack(seen).std(dim=0).max()) > 1e-3, "the model ignores its pictures"
@@ -133,7 +136,7 @@ def losses_while_training(model: VlaModel, steps: int = 20) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     seen = []
     for _ in range(steps):
-        loss = model.loss(images, tokens, target, state_BTS=state, actions_BT7=actions)
+        loss = model.loss(Windows(images, tokens, state, actions), target)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
@@ -155,10 +158,12 @@ def test_every_weight_is_trained_and_the_loss_falls(name: str) -> None:
 def test_the_state_changes_the_output_and_is_asked_for(name: str) -> None:
     model, images = model_of(name), random_images(1, 2)
     tokens = tokens_of(model, SENTENCES[0])
-    outputs = [numbers_of(model(images, tokens, state_BTS=random(1, 2, 10, seed=seed))) for seed in (1, 2)]
+    outputs = [numbers_of(model(Windows(images, tokens, random(1, 2, 10, seed=seed)))) for seed in (1, 2)]
     assert float((outputs[0] - outputs[1]).abs().max()) > 1e-3
-    with pytest.raises(ValueError, match="use_state: give the robot's state"):
-        model(images, tokens)
+    with pytest.raises(ValueError, match="made with use_state: give the robot's state"):
+        model(Windows(images, tokens))
+    with pytest.raises(ValueError, match="made without use_state: leave out the robot's state"):
+        tiny_model().loss(Windows(images, tokens, random(1, 2, 10)), target_of(model, 1, 2))
 
 
 def test_earlier_actions_change_later_ticks_only() -> None:
@@ -166,18 +171,20 @@ def test_earlier_actions_change_later_ticks_only() -> None:
     tokens, actions = tokens_of(model, SENTENCES[0]), random(1, 3, 7)
     changed = actions.clone()
     changed[:, 1] += 1.0
-    first, second = (numbers_of(model(images, tokens, actions_BT7=each)) for each in (actions, changed))
+    first, second = (numbers_of(model(Windows(images, tokens, actions=each))) for each in (actions, changed))
     torch.testing.assert_close(first[:, :2], second[:, :2], atol=1e-6, rtol=0.0)
     assert float((first[:, 2] - second[:, 2]).abs().max()) > 1e-3
     with pytest.raises(ValueError, match="use_action_history: give the action"):
-        model(images, tokens)
+        model(Windows(images, tokens))
 
 
 def test_in_the_interleaved_structure_a_tick_sees_those_before_it_and_none_after() -> None:
     model, images = model_of("interleaved"), random_images(1, 4)
     changed = images.clone()
     changed[:, 2] = random_images(1, 1, seed=8)[:, 0]
-    first, second = (numbers_of(model(each, tokens_of(model, SENTENCES[0]))) for each in (images, changed))
+    first, second = (
+        numbers_of(model(Windows(each, tokens_of(model, SENTENCES[0])))) for each in (images, changed)
+    )
     torch.testing.assert_close(first[:, :2], second[:, :2], atol=1e-6, rtol=0.0)
     for tick in (2, 3):
         assert float((first[:, tick] - second[:, tick]).abs().max()) > 1e-3
@@ -198,7 +205,7 @@ def test_pooling_is_pytorchs_adaptive_max_over_the_samples_own_tokens(readout: A
     model = tiny_model(readout=readout, num_lrn_tokens=num)
     assert isinstance(model, ContinuousModel)
     images, tokens = random_images(2, 1), tokens_of(model, SENTENCES[0], SENTENCES[2])
-    found = model.features(images, tokens)[:, 0]
+    found = model.features(Windows(images, tokens))[:, 0]
     for i in range(2):
         alone = tokens_of(model, SENTENCES[2 * i])
         sequence = model.compose(model.embed_tokens(alone), model.encode_pictures(images[i : i + 1, 0]))
@@ -260,8 +267,8 @@ def test_tick_weights_choose_the_ticks_that_count() -> None:
     images, tokens, target = random_images(2, 4), tokens_of(plain, *SENTENCES[:2]), target_of(plain, 2, 4)
     only_last = TargetChunks(target.arm, target.gripper_open, torch.zeros(2, 4, 3))
     only_last.is_valid[:, 3] = 1.0
-    expected = plain.loss(images, tokens, only_last)
-    found = weighted.loss(images, tokens, target)
+    expected = plain.loss(Windows(images, tokens), only_last)
+    found = weighted.loss(Windows(images, tokens), target)
     torch.testing.assert_close(found.total, expected.total)
 
 

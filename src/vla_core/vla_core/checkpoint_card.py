@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The facts in a checkpoint's ``model.yaml``. Readable without torch."""
 
+import math
 from dataclasses import dataclass
 
 from vla_core.actions.action_space import ActionSpace
@@ -57,8 +58,8 @@ class CheckpointCard:
     robot: RobotSnapshot
 
     def __post_init__(self) -> None:
-        if self.period_s <= 0:
-            raise ValueError(f"period_s must be above 0, found {self.period_s:g}")
+        if not 0 < self.period_s < math.inf:
+            raise ValueError(f"period_s must be above 0 and finite, found {self.period_s:g}")
         missing = sorted(set(self.model.cameras) - set(self.robot.cameras))
         if missing:
             raise ValueError(

@@ -55,10 +55,11 @@ def read_yaml(path: Path | str) -> Any:
         raise ConfigError(f"{path}: no such file. Give the path of an existing YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML lets through what Python says of impossible dates, endless digits and endless nesting.
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
 
 
 def build(cls: type[T], data: Any, where: str = "config") -> T:
@@ -192,7 +193,7 @@ def _convert_float(value: Any, where: str) -> float:
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number):
             return number

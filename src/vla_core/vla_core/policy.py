@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vla_core.actions.gripper import open_from_logit
 from vla_core.checkpoint import Checkpoint, load_checkpoint
 from vla_core.geometry import Pose
-from vla_core.model.heads.head import PredictedChunks
+from vla_core.model.chunks import PredictedChunks
 from vla_core.policy_contract import PolicyContract
 from vla_core.streams import StreamOptions, Streams
 from vla_core.types import ActionChunk, Observation

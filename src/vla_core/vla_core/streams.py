@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from vla_core.checkpoint import Checkpoint
-from vla_core.model.heads.head import History, PredictedChunks
+from vla_core.model.chunks import PredictedChunks
+from vla_core.model.history import History
 from vla_core.model.pictures import preprocess
 from vla_core.model.token_sequence import TokenSequence
 from vla_core.robot_state import robot_state

@@ -12,6 +12,7 @@ from vla_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.model.loss import TargetChunks
 from vla_core.model.vla import VlaModel
+from vla_core.model.windows import Windows
 from vla_core.robot_spec import RobotSpec
 from vla_training.finetuning import FinetuningConfig, LoraSettings, prepare_for_training
 from vla_training.init_checkpoint import init_checkpoint
@@ -39,7 +40,7 @@ def train(checkpoint: Checkpoint, steps: int = 2) -> None:
     optimizer = torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.0)
     for _ in range(steps):
         optimizer.zero_grad()
-        model.loss(images, tokens, target).total.backward()
+        model.loss(Windows(images, tokens), target).total.backward()
         optimizer.step()
     model.eval()
 

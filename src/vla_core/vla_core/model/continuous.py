@@ -2,19 +2,18 @@
 """What the structures with a regressing head share: features of each tick, the head, and the loss."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from vla_core.model.backbone import Backbone
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import ModelConfig
 from vla_core.model.heads import build_head
-from vla_core.model.heads.head import PredictedChunks
 from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
-from vla_core.model.prompt import Tokens
 from vla_core.model.vla import VlaModel
+from vla_core.model.windows import Windows
 
 
 class ContinuousModel(VlaModel):
@@ -31,48 +30,25 @@ class ContinuousModel(VlaModel):
         )
 
     @abstractmethod
-    def features(
-        self,
-        images_BTC3SS: Tensor,
-        tokens: Tokens,
-        *,
-        state_BTS: Tensor | None = None,
-        actions_BT7: Tensor | None = None,
-    ) -> Tensor:
-        """Return what the head reads (B, T, E) at each tick; arguments as ``loss``."""
+    def features(self, windows: Windows) -> Tensor:
+        """Return what the head reads (B, T, E) at each tick."""
 
-    def forward(
-        self,
-        images_BTC3SS: Tensor,
-        tokens: Tokens,
-        *,
-        state_BTS: Tensor | None = None,
-        actions_BT7: Tensor | None = None,
-    ) -> PredictedChunks:
-        """Return the chunk at each tick of a window that starts with nothing remembered; arguments as ``loss``."""
-        features_BTE = self.features(images_BTC3SS, tokens, state_BTS=state_BTS, actions_BT7=actions_BT7)
-        chunks: PredictedChunks = self.head(features_BTE)
+    def forward(self, windows: Windows) -> PredictedChunks:
+        """Return the chunk at each tick of windows that start with nothing remembered."""
+        chunks: PredictedChunks = self.head(self.features(windows))
         return chunks
 
     def loss(
-        self,
-        images_BTC3SS: Tensor,
-        tokens: Tokens,
-        target: TargetChunks,
-        *,
-        state_BTS: Tensor | None = None,
-        actions_BT7: Tensor | None = None,
-        language: LanguageRegulariser | None = None,
-        sentences: Sequence[str] = (),
+        self, windows: Windows, target: TargetChunks, language: LanguageRegulariser | None = None
     ) -> PolicyLoss:
-        """Return the training loss of a batch of windows, with the language regulariser's part if one is given."""
+        """Return the training loss, with the language regulariser's part if one is given."""
         weight = self.config.loss.language_weight
         if weight > 0 and language is None:
-            raise ValueError(f"loss.language_weight is {weight:g}: give the regulariser and the sentences")
-        features_BTE = self.features(images_BTC3SS, tokens, state_BTS=state_BTS, actions_BT7=actions_BT7)
+            raise ValueError(f"loss.language_weight is {weight:g}: give the regulariser")
+        features_BTE = self.features(windows)
         loss = policy_loss(self.head(features_BTE), target, self.config.loss)
         if language is None:
             return loss
-        distance = language(features_BTE, sentences)
+        distance = language(features_BTE, windows.tokens.sentences)
         metrics = {**loss.metrics, "language": distance.detach()}
         return replace(loss, total=loss.total + weight * distance, metrics=metrics)

@@ -41,7 +41,7 @@ class StateToken(_NumberToken):
         super().__init__(STATE_DIM, embed_dim)
 
 
-class ActionToken(_NumberToken):
+class PastActionToken(_NumberToken):
     """The action of the tick before, (..., 7), as a token; the first tick has a learned token instead."""
 
     def __init__(self, embed_dim: int) -> None:

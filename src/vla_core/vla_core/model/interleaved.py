@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vla_core.model.config import Compat
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.continuous import ContinuousModel
 from vla_core.model.extra_tokens import ACTION_DIM
-from vla_core.model.heads.head import History, PredictedChunks
-from vla_core.model.heads.window import push, take_newest
-from vla_core.model.prompt import Tokens
+from vla_core.model.history import History
 from vla_core.model.readout import read_features
 from vla_core.model.token_sequence import TokenSequence, join_ticks, split_ticks
+from vla_core.model.window import push, replace_newest, take_newest
+from vla_core.model.windows import Windows
 from vla_core.robot_state import STATE_DIM
 
 
@@ -49,21 +49,13 @@ class InterleavedModel(ContinuousModel):
             return self.backbone.max_tokens  # the original lets positions grow beyond what it was made for
         return self.backbone.max_tokens // self.config.window_size
 
-    def features(
-        self,
-        images_BTC3SS: Tensor,
-        tokens: Tokens,
-        *,
-        state_BTS: Tensor | None = None,
-        actions_BT7: Tensor | None = None,
-    ) -> Tensor:
+    def features(self, windows: Windows) -> Tensor:
         """Return what the head reads (B, T, E) at each tick."""
-        self._require_window(images_BTC3SS)
-        pictures_FCVP = self.encode_pictures(images_BTC3SS.flatten(0, 1))
-        pictures_BTCVP = pictures_FCVP.reshape(*images_BTC3SS.shape[:2], *pictures_FCVP.shape[1:])
-        compat = self.config.compat
-        text = self.embed_tokens(tokens, compat=compat)
-        return self._read_window(pictures_BTCVP, text, state_BTS, actions_BT7, compat=compat)
+        self._require_inputs(windows)
+        pictures_FCVP = self.encode_pictures(windows.images.flatten(0, 1))
+        pictures_BTCVP = pictures_FCVP.reshape(*windows.images.shape[:2], *pictures_FCVP.shape[1:])
+        text = self.embed_tokens(windows.tokens, padding_counts=self._padding_counts_in_training)
+        return self._read_window(pictures_BTCVP, text, windows.state, windows.actions)
 
     def step_encoded(
         self, pictures_BCVP: Tensor, text: TokenSequence, history: History, state_BS: Tensor | None = None
@@ -80,21 +72,20 @@ class InterleavedModel(ContinuousModel):
         features_BWE = self._read_window(pictures, text, state, shifted)
         newest: PredictedChunks = self.head(take_newest(features_BWE, ticks_B)[:, None])
         action_B7 = torch.cat([newest.arm[:, 0, 0], newest.gripper_logit[:, 0, :1].sigmoid()], dim=-1)
-        actions = _write_newest(shifted, action_B7, ticks_B) if self.action_token is not None else shifted
+        actions = replace_newest(shifted, action_B7, ticks_B) if self.past_action_token is not None else shifted
         after = InterleavedHistory(num_ticks=ticks_B + 1, pictures=pictures, state=state, actions=actions)
         return newest, after
 
     def new_history(self, num_streams: int = 1) -> InterleavedHistory:
         """Return the history of streams that have seen nothing."""
         config, backbone = self.config, self.backbone
-        per_picture = config.resampler.num_latents if config.resampler else backbone.num_image_tokens
         shape = (num_streams, config.window_size)
         zeros = next(self.parameters()).new_zeros
         return InterleavedHistory(
             num_ticks=torch.zeros(num_streams, dtype=torch.long, device=self.device),
-            pictures=zeros(*shape, len(config.cameras), per_picture, backbone.picture_dim),
+            pictures=zeros(*shape, len(config.cameras), self.tokens_per_picture, backbone.picture_dim),
             state=zeros(*shape, STATE_DIM if self.state_token is not None else 0),
-            actions=zeros(*shape, ACTION_DIM if self.action_token is not None else 0),
+            actions=zeros(*shape, ACTION_DIM if self.past_action_token is not None else 0),
         )
 
     def _read_window(
@@ -103,25 +94,17 @@ class InterleavedModel(ContinuousModel):
         text: TokenSequence,
         state_BTS: Tensor | None,
         actions_BT7: Tensor | None,
-        *,
-        compat: Compat | None = None,
     ) -> Tensor:
         batch, ticks = pictures_BTCVP.shape[:2]
         extra_FKD = self._extra_tokens(state_BTS, actions_BT7)
         tick = self.compose(text.repeat(ticks), pictures_BTCVP.flatten(0, 1), extra_FKD)
-        hidden_FLD = split_ticks(self.backbone.hidden_states(join_ticks(tick, ticks, compat=compat)), ticks)
-        return read_features(hidden_FLD, tick, self.config, compat=compat).reshape(batch, ticks, -1)
+        hidden_FLD = split_ticks(self.backbone.hidden_states(join_ticks(tick, ticks)), ticks)
+        return read_features(hidden_FLD, tick, self.config).reshape(batch, ticks, -1)
 
     def _extra_tokens(self, state_BTS: Tensor | None, actions_BT7: Tensor | None) -> Tensor | None:
         tokens = [self._state_tokens(None if state_BTS is None else state_BTS.flatten(0, 1))]
-        if self.action_token is not None:
-            if actions_BT7 is None:
-                raise ValueError("the model was made with use_action_history: give the action of each tick")
-            tokens.append(self.action_token.of_previous(actions_BT7).flatten(0, 1)[:, None])
+        if self.past_action_token is not None:
+            assert actions_BT7 is not None, "_require_inputs or the history has seen to it"
+            tokens.append(self.past_action_token.of_previous(actions_BT7).flatten(0, 1)[:, None])
         present = [token for token in tokens if token is not None]
         return torch.cat(present, dim=1) if present else None
-
-
-def _write_newest(window_BW7: Tensor, value_B7: Tensor, num_ticks_B: Tensor) -> Tensor:
-    """Return the windows whose newest place, which ``push`` made, holds a value."""
-    return push(window_BW7, value_B7, num_ticks_B.clamp(max=window_BW7.shape[1] - 1))

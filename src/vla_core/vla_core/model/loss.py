@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional
 
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import LossConfig
-from vla_core.model.heads.head import PredictedChunks
 
 
 @dataclass(frozen=True, eq=False)

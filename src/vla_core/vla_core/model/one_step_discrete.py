@@ -6,10 +6,9 @@ decodes greedily with a cache of keys and values. Under ``compat="robovlms"`` an
 action counts as the nearest bin; otherwise only action tokens compete.
 
 Shapes: B batch or streams, C cameras, V tokens per picture, P width of picture tokens, N chunk, A tokens of a
-chunk (7 N), L tokens, D embedding.
+chunk (7 N), L tokens, D embedding, Y words of the vocabulary.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,14 +16,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from vla_core.model.action_tokens import actions_of, token_ids_of
-from vla_core.model.config import ActionTokenConfig, Compat
+from vla_core.model.chunks import PredictedChunks
+from vla_core.model.config import ActionTokenConfig
 from vla_core.model.extra_tokens import ACTION_DIM
-from vla_core.model.heads.head import History, PredictedChunks
+from vla_core.model.history import History
 from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_core.model.loss import PolicyLoss, TargetChunks
-from vla_core.model.prompt import Tokens
-from vla_core.model.token_sequence import TokenSequence, insert_before_lrn, insert_lrn
+from vla_core.model.token_sequence import TokenSequence, insert_before_lrn
 from vla_core.model.vla import VlaModel
+from vla_core.model.windows import Windows
 
 _IGNORED = -100
 
@@ -42,31 +42,8 @@ class OneStepDiscreteModel(VlaModel):
         assert self.config.action_tokens is not None, "ModelConfig refuses this"
         return self.config.action_tokens
 
-    def embed_tokens(self, tokens: Tokens, *, compat: Compat | None = None) -> TokenSequence:
-        """Return sentences as embeddings; ``lrn_position`` is where the action tokens go."""
-        text_BLD = self.backbone.embed_text(tokens.ids)
-        after = self.config.prompt.tokens_after_lrn
-        nothing_D = text_BLD.new_zeros(text_BLD.shape[-1])
-        return insert_lrn(
-            text_BLD,
-            tokens.mask,
-            nothing_D,
-            num_lrn=0,
-            tokens_after=after,
-            compat=None,
-            has_padding=tokens.has_padding,
-        )
-
     def loss(
-        self,
-        images_BTC3SS: Tensor,
-        tokens: Tokens,
-        target: TargetChunks,
-        *,
-        state_BTS: Tensor | None = None,
-        actions_BT7: Tensor | None = None,
-        language: LanguageRegulariser | None = None,
-        sentences: Sequence[str] = (),
+        self, windows: Windows, target: TargetChunks, language: LanguageRegulariser | None = None
     ) -> PolicyLoss:
         """Return the cross-entropy of the action tokens, and of the token that ends them where there is one."""
         if language is not None:
@@ -75,33 +52,30 @@ class OneStepDiscreteModel(VlaModel):
                 "regulariser out"
             )
         ids_BA = token_ids_of(_normalized(target), self._action_tokens)
-        state_BS = None if state_BTS is None else state_BTS[:, 0]
-        logits_BAV = self.token_logits(images_BTC3SS, tokens, ids_BA, state_BS)
+        scores_BAY = self.token_scores(windows, ids_BA)
         is_valid_BA = target.is_valid[:, 0].bool().repeat_interleave(ACTION_DIM, dim=1)
         labels_BA = ids_BA.masked_fill(~is_valid_BA, _IGNORED)
-        scored_BAV, scored_labels_BA = logits_BAV[:, : labels_BA.shape[1]], labels_BA
-        if self.config.prompt.tokens_after_lrn:
-            end_B1 = tokens.ids.gather(1, (tokens.mask.sum(1) - self.config.prompt.tokens_after_lrn)[:, None])
-            scored_BAV, scored_labels_BA = logits_BAV, torch.cat([labels_BA, end_B1], dim=1)
+        scored_BAY, after, tokens = scores_BAY[:, :-1], self.config.prompt.tokens_after_lrn, windows.tokens
+        if after:
+            end_B1 = tokens.ids.gather(1, (tokens.mask.sum(dim=1) - after)[:, None])
+            scored_BAY, labels_BA = scores_BAY, torch.cat([labels_BA, end_B1], dim=1)
         entropy = functional.cross_entropy(
-            scored_BAV.flatten(0, 1).float(), scored_labels_BA.flatten(), ignore_index=_IGNORED
+            scored_BAY.flatten(0, 1).float(), labels_BA.flatten(), ignore_index=_IGNORED
         )
-        return self._with_metrics(entropy, logits_BAV[:, : labels_BA.shape[1]], ids_BA, is_valid_BA)
+        return self._with_metrics(entropy, scores_BAY[:, :-1], ids_BA, is_valid_BA)
 
-    def token_logits(
-        self, images_BTC3SS: Tensor, tokens: Tokens, ids_BA: Tensor, state_BS: Tensor | None = None
-    ) -> Tensor:
-        """Return the scores (B, A + 1, vocabulary) of each action token and of the one behind them.
+    def token_scores(self, windows: Windows, ids_BA: Tensor) -> Tensor:
+        """Return the scores (B, A + 1, Y) of every word in the place of each action token and of the next one.
 
         Args:
-            images_BTC3SS: Preprocessed pictures; T is 1.
-            tokens: One sentence each.
+            windows: What the model reads; T is 1.
             ids_BA: Action tokens that are read (teacher forcing).
-            state_BS: (B, 10) measured state, for ``use_state``.
         """
-        self._require_window(images_BTC3SS)
-        text = self.embed_tokens(tokens)
-        sequence = self.compose(text, self.encode_pictures(images_BTC3SS[:, 0]), self._state_tokens(state_BS))
+        self._require_inputs(windows)
+        text = self.embed_tokens(windows.tokens)
+        state_BS = None if windows.state is None else windows.state[:, 0]
+        pictures_BCVP = self.encode_pictures(windows.images[:, 0])
+        sequence = self.compose(text, pictures_BCVP, self._state_tokens(state_BS))
         sequence = insert_before_lrn(sequence, self.backbone.embed_text(ids_BA))
         # insert_before_lrn leaves lrn_position behind the actions; the token before the first one predicts it.
         first_B = sequence.lrn_position - ids_BA.shape[1] - 1
@@ -138,17 +112,17 @@ class OneStepDiscreteModel(VlaModel):
             read = replace(sequence, embeds=self.backbone.embed_text(ids[-1][:, None]), mask=mask_BL)
         return torch.stack(ids, dim=1)
 
-    def _best(self, logits_BV: Tensor) -> Tensor:
+    def _best(self, scores_BY: Tensor) -> Tensor:
         if self.config.compat == "robovlms":
-            return logits_BV.argmax(dim=-1)
+            return scores_BY.argmax(dim=-1)
         end, num_bins = self._action_tokens.end_token_id, self._action_tokens.num_bins
-        return logits_BV[:, end - num_bins : end].argmax(dim=-1) + end - num_bins
+        return scores_BY[:, end - num_bins : end].argmax(dim=-1) + end - num_bins
 
     def _with_metrics(
-        self, entropy: Tensor, logits_BAV: Tensor, ids_BA: Tensor, is_valid_BA: Tensor
+        self, entropy: Tensor, scores_BAY: Tensor, ids_BA: Tensor, is_valid_BA: Tensor
     ) -> PolicyLoss:
         with torch.no_grad():
-            best_BA = logits_BAV.argmax(dim=-1)
+            best_BA = scores_BAY.argmax(dim=-1)
             is_right_BA = (best_BA == ids_BA).float()
             is_gripper_A = torch.arange(ids_BA.shape[1], device=ids_BA.device) % ACTION_DIM == ACTION_DIM - 1
             best, right = (actions_of(ids, self._action_tokens) for ids in (best_BA, ids_BA))

@@ -29,11 +29,13 @@ class Tokens:
     Attributes:
         ids: (B, L) token ids.
         mask: (B, L) 1 at tokens, 0 at padding.
+        sentences: What was tokenised, without the prompt.
         has_padding: False where all sentences are known to be equally long; attention then needs no mask.
     """
 
     ids: Tensor
     mask: Tensor
+    sentences: tuple[str, ...] = ()
     has_padding: bool = True
 
     def to(self, device: torch.device | str) -> "Tokens":
@@ -90,7 +92,7 @@ class PromptTokenizer:
         for i, row in enumerate(rows):
             ids_BL[i, : len(row)] = torch.tensor(row)
             mask_BL[i, : len(row)] = 1
-        return Tokens(ids_BL, mask_BL, has_padding=len({len(row) for row in rows}) > 1)
+        return Tokens(ids_BL, mask_BL, tuple(instructions), has_padding=len({len(row) for row in rows}) > 1)
 
     def _encode(self, instruction: str) -> list[int]:
         sentence = clean_instruction(instruction)

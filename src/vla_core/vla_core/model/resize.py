@@ -67,7 +67,8 @@ def _halves(block: _Block, old_NR: Tensor) -> Tensor:
 def _rounded(sums: Tensor) -> Tensor:
     """Return (blocks, block, R) whole numbers of 8 bits: (upper * 2^11 + lower + 2^21) >> 22, every step exact."""
     upper, lower = sums.unflatten(1, (2, _BLOCK)).unbind(1)
-    return upper.add_(lower.floor_(), alpha=2.0**-_HALF_BITS).floor_().clamp_(0, 255)
+    rounded: Tensor = upper.add_(lower.floor_(), alpha=2.0**-_HALF_BITS).floor_().clamp_(0, 255)
+    return rounded
 
 
 @lru_cache(maxsize=32)

@@ -4,7 +4,7 @@
 [LRN] stands directly before the last ``tokens_after_lrn`` tokens of the sample's own text, and padding comes after
 those. With causal attention nothing after [LRN] can reach it, so a sample does not depend on its batch mates.
 RoboVLMs instead inserts before the end of the *padded* row: shorter sentences of a batch read
-``[text][EOS][PAD...][LRN][PAD]``. ``compat="robovlms"`` does the same; for a single sentence the two are equal.
+``[text][EOS][PAD...][LRN][PAD]``. ``padding_counts`` does the same; for a single sentence the two are equal.
 
 Text comes first and is independent of the pictures, so that a stream builds it once per sentence.
 
@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vla_core.model.config import Compat
-
 
 @dataclass(frozen=True, eq=False)
 class TokenSequence:
@@ -27,26 +25,30 @@ class TokenSequence:
     Attributes:
         embeds: (B, L, D) embeddings, right-padded.
         mask: (B, L) 1 at tokens, 0 at padding.
-        lrn_position: (B,) position of the first [LRN] copy.
+        lrn_position: (B,) position of the first [LRN] copy; without [LRN], of what is written in its stead.
         num_lrn: Q, how many copies follow each other; 0 where there is no [LRN].
+        num_ticks: T, how many ticks stand one behind the other.
         picture_starts: Position of the first token of each picture; empty before there are pictures, and where
             they are not part of the sequence.
-        positions: (B, L) int64 place of each token among those of its row, where padding lies between tokens;
-            ``None`` counts padding, too.
-        has_padding: False where there is none, so that attention needs no mask.
         tokens_per_picture: V; 0 where pictures are not part of the sequence.
         pictures: (B, I, P) tokens of pictures that are attended to beside the sequence, or ``None``.
+        has_padding: False where there is none, so that attention needs no mask.
+        padding_counts: Whether padding is treated as a part of its row, as in RoboVLMs' training.
+        positions: (B, L) int64 place of each token among those of its row, where padding lies between tokens;
+            ``None`` counts padding, too.
     """
 
     embeds: Tensor
     mask: Tensor
     lrn_position: Tensor
     num_lrn: int
+    num_ticks: int = 1
     picture_starts: tuple[int, ...] = ()
-    has_padding: bool = True
     tokens_per_picture: int = 0
-    positions: Tensor | None = None
     pictures: Tensor | None = None
+    has_padding: bool = True
+    padding_counts: bool = False
+    positions: Tensor | None = None
 
     def repeat(self, times: int) -> "TokenSequence":
         """Return the sequence of text with each row repeated: B * times rows."""
@@ -60,23 +62,25 @@ class TokenSequence:
         )
 
 
-def insert_lrn(
-    text_BLD: Tensor,
-    mask_BL: Tensor,
-    lrn_D: Tensor,
-    *,
-    num_lrn: int,
-    tokens_after: int,
-    compat: Compat | None,
-    has_padding: bool = True,
-) -> TokenSequence:
-    """Return embedded, right-padded text with [LRN] copies before its last ``tokens_after`` tokens."""
-    length = text_BLD.shape[1]
-    padded_B = torch.full((text_BLD.shape[0],), length, device=text_BLD.device)
-    position_B = (padded_B if compat == "robovlms" else mask_BL.sum(dim=1)) - tokens_after
-    copies_BQD = lrn_D.to(text_BLD.dtype).expand(text_BLD.shape[0], num_lrn, -1)
-    embeds_BLD, inserted_BL = _insert(text_BLD, mask_BL, copies_BQD, position_B)
-    return TokenSequence(embeds_BLD, inserted_BL, position_B, num_lrn, has_padding=has_padding)
+def insert_lrn(text: TokenSequence, lrn_D: Tensor | None, *, num_lrn: int, tokens_after: int) -> TokenSequence:
+    """Return embedded text with [LRN] copies before its last ``tokens_after`` tokens.
+
+    Args:
+        text: Right-padded text; its ``lrn_position`` is not read.
+        lrn_D: [LRN]; ``None`` only marks the place.
+        num_lrn: Q.
+        tokens_after: Tokens of the text behind [LRN].
+    """
+    batch, length = text.mask.shape
+    end_B = text.mask.sum(dim=1)
+    if text.padding_counts:
+        end_B = torch.full_like(end_B, length)
+    position_B = end_B - tokens_after
+    if lrn_D is None:
+        return replace(text, lrn_position=position_B, num_lrn=0)
+    copies_BQD = lrn_D.to(text.embeds.dtype).expand(batch, num_lrn, -1)
+    embeds_BLD, mask_BL = _insert(text.embeds, text.mask, copies_BQD, position_B)
+    return replace(text, embeds=embeds_BLD, mask=mask_BL, lrn_position=position_B, num_lrn=num_lrn)
 
 
 def insert_before_lrn(sequence: TokenSequence, tokens_BKD: Tensor) -> TokenSequence:
@@ -102,26 +106,24 @@ def insert_pictures(text: TokenSequence, pictures_BCVD: Tensor, *, after: int) -
     )
 
 
-def join_ticks(sequence: TokenSequence, ticks: int, *, compat: Compat | None) -> TokenSequence:
+def join_ticks(sequence: TokenSequence, ticks: int) -> TokenSequence:
     """Return B sequences of T ticks each, in order, from the F sequences of single ticks.
 
     A shorter sentence leaves padding between its ticks. It has no positions, so that a sample does not depend on
-    its batch mates; under ``compat="robovlms"`` it has. ``lrn_position`` becomes (B, T).
+    its batch mates, unless padding counts. ``lrn_position`` is left for the first tick alone.
     """
-    skips_padding = sequence.has_padding and compat is None
-    mask_BL = sequence.mask.reshape(-1, ticks * sequence.mask.shape[1])
-    length = sequence.embeds.shape[1]
-    starts_T = torch.arange(ticks, device=sequence.embeds.device) * length
-    return TokenSequence(
-        embeds=sequence.embeds.unflatten(0, (-1, ticks)).flatten(1, 2),
+    batch, length = len(sequence.mask) // ticks, sequence.mask.shape[1]
+    mask_BL = sequence.mask.reshape(batch, ticks * length)
+    skips_padding = sequence.has_padding and not sequence.padding_counts
+    return replace(
+        sequence,
+        embeds=sequence.embeds.reshape(batch, ticks * length, -1),
         mask=mask_BL,
-        lrn_position=sequence.lrn_position.unflatten(0, (-1, ticks)) + starts_T,
-        num_lrn=sequence.num_lrn,
+        lrn_position=sequence.lrn_position[::ticks],
+        num_ticks=ticks,
         picture_starts=tuple(t * length + start for t in range(ticks) for start in sequence.picture_starts),
-        tokens_per_picture=sequence.tokens_per_picture,
-        positions=(mask_BL.cumsum(dim=1) - 1).clamp(min=0) if skips_padding else None,
-        has_padding=sequence.has_padding,
         pictures=None if sequence.pictures is None else sequence.pictures.unflatten(0, (-1, ticks)).flatten(1, 2),
+        positions=(mask_BL.cumsum(dim=1) - 1).clamp(min=0) if skips_padding else None,
     )
 
 
@@ -139,15 +141,13 @@ def take_lrn(hidden_BLD: Tensor, sequence: TokenSequence) -> Tensor:
 
 
 def _insert(embeds_BLD: Tensor, mask_BL: Tensor, tokens_BKD: Tensor, position_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return embeddings and mask with K tokens inserted at a position of each row."""
+    """Return embeddings and mask with K > 0 tokens inserted at a position of each row."""
     (_, length, dim), num_new = embeds_BLD.shape, tokens_BKD.shape[1]
     index_L = torch.arange(length + num_new, device=embeds_BLD.device)
     offset_BL = index_L - position_B[:, None]
     is_new_BL = (offset_BL >= 0) & (offset_BL < num_new)
     source_BL = torch.where(offset_BL >= num_new, index_L - num_new, index_L).clamp(max=length - 1)
     moved_BLD = embeds_BLD.gather(1, source_BL[..., None].expand(-1, -1, dim))
-    if not num_new:
-        return embeds_BLD, mask_BL
     new_BLD = tokens_BKD.gather(1, offset_BL.clamp(0, num_new - 1)[..., None].expand(-1, -1, dim))
     embeds = torch.where(is_new_BL[..., None], new_BLD, moved_BLD)
     return embeds, mask_BL.gather(1, source_BL).masked_fill(is_new_BL, 1)

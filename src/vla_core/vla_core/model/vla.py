@@ -11,21 +11,22 @@ tokens, Q [LRN] copies, N chunk.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from vla_core.model.backbone import Backbone
-from vla_core.model.config import Compat, ModelConfig
-from vla_core.model.extra_tokens import ActionToken, StateToken
-from vla_core.model.heads.head import History, PredictedChunks
+from vla_core.model.chunks import PredictedChunks
+from vla_core.model.config import ModelConfig
+from vla_core.model.extra_tokens import PastActionToken, StateToken
+from vla_core.model.history import History
 from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_core.model.loss import PolicyLoss, TargetChunks
 from vla_core.model.prompt import Tokens
 from vla_core.model.resampler import PerceiverResampler
 from vla_core.model.token_sequence import TokenSequence, insert_before_lrn, insert_lrn, insert_pictures
+from vla_core.model.windows import Windows
 
 
 class VlaModel(nn.Module, ABC):
@@ -36,7 +37,7 @@ class VlaModel(nn.Module, ABC):
         backbone: The vision-language model; also an ``nn.Module``.
 
     Raises:
-        ValueError: The configuration's image size is not the backbone's.
+        ValueError: The configuration does not fit the backbone.
     """
 
     def __init__(self, config: ModelConfig, backbone: Backbone) -> None:
@@ -46,6 +47,11 @@ class VlaModel(nn.Module, ABC):
                 f"image.size_px is {config.image.size_px}, but the backbone reads pictures of "
                 f"{backbone.image_size_px} px; use that"
             )
+        if config.readout == "pictures" and not backbone.pictures_in_sequence:
+            raise ValueError(
+                f"readout pictures needs a backbone with pictures in its sequence, but {config.backbone} attends "
+                "to them beside it; use lrn, text or all"
+            )
         self.config = config
         self.backbone = backbone
         has_lrn = config.readout == "lrn" and config.action_tokens is None
@@ -54,7 +60,7 @@ class VlaModel(nn.Module, ABC):
             PerceiverResampler(config.resampler, backbone.picture_dim) if config.resampler is not None else None
         )
         self.state_token = StateToken(backbone.embed_dim) if config.use_state else None
-        self.action_token = ActionToken(backbone.embed_dim) if config.use_action_history else None
+        self.past_action_token = PastActionToken(backbone.embed_dim) if config.use_action_history else None
 
     def init_new_tokens(self) -> None:
         """Draw [LRN] from the spread of the word embeddings, and scale the other tokens to it.
@@ -65,7 +71,7 @@ class VlaModel(nn.Module, ABC):
         std = self.backbone.embedding_std
         if self.lrn_token is not None:
             nn.init.normal_(self.lrn_token, std=std)
-        for token in (self.state_token, self.action_token):
+        for token in (self.state_token, self.past_action_token):
             if token is not None:
                 token.init_scale(std)
 
@@ -83,7 +89,7 @@ class VlaModel(nn.Module, ABC):
     def max_text_tokens(self) -> int:
         """Most tokens of text, with those that the tokenizer adds, that leave room for everything else."""
         num_lrn = self.config.num_lrn_tokens if self.lrn_token is not None else 0
-        extra = sum(token is not None for token in (self.state_token, self.action_token))
+        extra = sum(token is not None for token in (self.state_token, self.past_action_token))
         return self._tokens_per_tick - self._num_picture_tokens - num_lrn - extra
 
     @property
@@ -91,35 +97,25 @@ class VlaModel(nn.Module, ABC):
         return self.backbone.max_tokens
 
     @property
+    def tokens_per_picture(self) -> int:
+        """V, tokens that a picture becomes, behind the resampler if there is one."""
+        resampler = self.config.resampler
+        return resampler.num_latents if resampler is not None else self.backbone.num_image_tokens
+
+    @property
     def _num_picture_tokens(self) -> int:
-        if not self.backbone.pictures_in_sequence:
-            return 0
-        config = self.config
-        per_picture = config.resampler.num_latents if config.resampler else self.backbone.num_image_tokens
-        return len(config.cameras) * per_picture
+        return len(self.config.cameras) * self.tokens_per_picture if self.backbone.pictures_in_sequence else 0
 
     @abstractmethod
     def loss(
-        self,
-        images_BTC3SS: Tensor,
-        tokens: Tokens,
-        target: TargetChunks,
-        *,
-        state_BTS: Tensor | None = None,
-        actions_BT7: Tensor | None = None,
-        language: LanguageRegulariser | None = None,
-        sentences: Sequence[str] = (),
+        self, windows: Windows, target: TargetChunks, language: LanguageRegulariser | None = None
     ) -> PolicyLoss:
         """Return the training loss of a batch of windows.
 
         Args:
-            images_BTC3SS: Preprocessed pictures; T is at most ``window_size``.
-            tokens: One sentence per window.
+            windows: What the model reads.
             target: What the demonstration did.
-            state_BTS: (B, T, 10) measured state, for ``use_state``.
-            actions_BT7: (B, T, 7) action of each tick, for ``use_action_history``.
             language: Regulariser for ``loss.language_weight``.
-            sentences: Those of ``tokens`` as plain text, for the regulariser.
 
         Raises:
             ValueError: There are more ticks than the window holds, an input is missing, or one does not belong to
@@ -149,22 +145,24 @@ class VlaModel(nn.Module, ABC):
         """
         return self.step_encoded(self.encode_pictures(images_BC3SS), text, history, state_BS)
 
-    def embed_tokens(self, tokens: Tokens, *, compat: Compat | None = None) -> TokenSequence:
+    def embed_tokens(self, tokens: Tokens, *, padding_counts: bool = False) -> TokenSequence:
         """Return sentences as embeddings with [LRN] inserted, before any picture.
 
-        A stream never depends on other streams; only training passes ``compat`` on.
+        Args:
+            tokens: The sentences.
+            padding_counts: Treat padding as a part of its row, as RoboVLMs' training does. A stream never does: it
+                must not depend on other streams.
         """
-        text_BLD = self.backbone.embed_text(tokens.ids)
-        has_lrn = self.lrn_token is not None
-        return insert_lrn(
-            text_BLD,
+        text = TokenSequence(
+            self.backbone.embed_text(tokens.ids),
             tokens.mask,
-            self.lrn_token if self.lrn_token is not None else text_BLD.new_zeros(text_BLD.shape[-1]),
-            num_lrn=self.config.num_lrn_tokens if has_lrn else 0,
-            tokens_after=self.config.prompt.tokens_after_lrn,
-            compat=compat,
+            lrn_position=tokens.mask.sum(dim=1),
+            num_lrn=0,
             has_padding=tokens.has_padding,
+            padding_counts=padding_counts,
         )
+        after = self.config.prompt.tokens_after_lrn
+        return insert_lrn(text, self.lrn_token, num_lrn=self.config.num_lrn_tokens, tokens_after=after)
 
     def encode_pictures(self, images_FC3SS: Tensor) -> Tensor:
         """Return the tokens of pictures (F, C, V, P); all cameras go through the vision tower together."""
@@ -193,9 +191,23 @@ class VlaModel(nn.Module, ABC):
             raise ValueError("the model was made with use_state: give the robot's state of each tick")
         return state
 
-    def _require_window(self, images_BTC3SS: Tensor) -> None:
-        ticks, window = images_BTC3SS.shape[1], self.config.window_size
+    @property
+    def _padding_counts_in_training(self) -> bool:
+        return self.config.compat == "robovlms"
+
+    def _require_inputs(self, windows: Windows) -> None:
+        """Refuse windows that are too long, or that hold less or more than the model reads."""
+        ticks, window = windows.images.shape[1], self.config.window_size
         if ticks > window:
             raise ValueError(
                 f"found {ticks} ticks, the model's window holds {window}; cut the sequence into windows"
             )
+        inputs = (
+            ("use_state", "the robot's state of each tick", windows.state, self.state_token),
+            ("use_action_history", "the action of each tick", windows.actions, self.past_action_token),
+        )
+        for key, what, found, part in inputs:
+            if part is not None and found is None:
+                raise ValueError(f"the model was made with {key}: give {what}")
+            if part is None and found is not None:
+                raise ValueError(f"the model was made without {key}: leave out {what}")

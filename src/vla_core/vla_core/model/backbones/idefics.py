@@ -88,7 +88,7 @@ class IdeficsBackbone(HuggingFaceBackbone):
     def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
         """Return the last hidden states (B, L, D), after the final normalisation."""
         assert sequence.pictures is not None, "IDEFICS attends to pictures at every token"
-        ticks = sequence.lrn_position.shape[1] if sequence.lrn_position.dim() == 2 else 1
+        ticks = sequence.num_ticks
         # The pictures of a tick are one long picture to the model.
         pictures_BTIP = sequence.pictures.unflatten(1, (ticks, -1))
         name = "perceiver_embeddings" if self._config.use_resampler else "image_encoder_embeddings"

@@ -5,8 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import HeadConfig
-from vla_core.model.heads.head import ActionHead, History, PredictedChunks, xavier_linear
+from vla_core.model.heads.head import ActionHead, xavier_linear
+from vla_core.model.history import History
 
 
 class FcHead(ActionHead):

@@ -11,9 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
 
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import HeadConfig
-from vla_core.model.heads.head import ActionHead, History, PredictedChunks
-from vla_core.model.heads.window import push, take_newest
+from vla_core.model.heads.head import ActionHead
+from vla_core.model.history import History
+from vla_core.model.window import push, take_newest
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +48,8 @@ class GptHead(ActionHead):
         self.gpt = GPT2Model(
             GPT2Config(
                 vocab_size=1,
+                bos_token_id=None,
+                eos_token_id=None,
                 n_positions=self.window_size,
                 n_embd=self.hidden_size,
                 n_layer=config.num_layers,

@@ -9,43 +9,14 @@ at a tick (Q * D), H features that it decodes.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from vla_core.actions.normalization import ARM_DIM
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import HeadConfig
-
-
-@dataclass(frozen=True, eq=False)
-class PredictedChunks:
-    """A chunk of actions for each tick.
-
-    Attributes:
-        arm: (B, T, N, 6) normalised relative TCP motion in [-1, 1].
-        gripper_logit: (B, T, N) logit of "open".
-    """
-
-    arm: Tensor
-    gripper_logit: Tensor
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class History:
-    """What streams remember between ticks; a value, owned by whoever runs the stream.
-
-    Attributes:
-        num_ticks: (B,) int64 ticks since each stream's start. A stream with 0 starts afresh, whatever else its
-            history holds.
-    """
-
-    num_ticks: Tensor
-
-    def restart(self, is_new_B: Tensor) -> Self:
-        """Return the history in which the streams that are marked True have seen nothing."""
-        return replace(self, num_ticks=self.num_ticks.masked_fill(is_new_B, 0))
+from vla_core.model.history import History
 
 
 class Mlp(nn.Module):

@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vla_core.model.chunks import PredictedChunks
 from vla_core.model.config import HeadConfig
-from vla_core.model.heads.head import ActionHead, History, PredictedChunks
+from vla_core.model.heads.head import ActionHead
+from vla_core.model.history import History
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

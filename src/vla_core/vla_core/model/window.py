@@ -18,14 +18,20 @@ def newest_index(num_ticks_B: Tensor, window_size: int) -> Tensor:
 
 def push(window_BW: Tensor, value_B: Tensor, num_ticks_B: Tensor) -> Tensor:
     """Return the windows (B, W, ...) with one more value (B, ...); full ones lose their oldest, new ones all."""
+    per_row = (-1, *(1,) * (window_BW.dim() - 1))
+    kept_BW = window_BW.masked_fill((num_ticks_B == 0).view(per_row), 0.0)
+    is_full_B = (num_ticks_B >= window_BW.shape[1]).view(per_row)
+    shifted_BW = torch.where(is_full_B, kept_BW.roll(-1, dims=1), kept_BW)
+    return replace_newest(shifted_BW, value_B, num_ticks_B)
+
+
+def replace_newest(window_BW: Tensor, value_B: Tensor, num_ticks_B: Tensor) -> Tensor:
+    """Return the windows (B, W, ...) with another value (B, ...) in the place that ``push`` filled."""
     window_size = window_BW.shape[1]
-    trailing = (1,) * (window_BW.dim() - 2)
-    window_BW = window_BW.masked_fill((num_ticks_B == 0).view(-1, 1, *trailing), 0.0)
-    is_full_B = (num_ticks_B >= window_size).view(-1, 1, *trailing)
-    shifted_BW = torch.where(is_full_B, window_BW.roll(-1, dims=1), window_BW)
     slots_W = torch.arange(window_size, device=window_BW.device)
-    is_newest_BW = (slots_W == newest_index(num_ticks_B, window_size)[:, None]).view(-1, window_size, *trailing)
-    return torch.where(is_newest_BW, value_B[:, None].to(window_BW.dtype), shifted_BW)
+    is_newest_BW = slots_W == newest_index(num_ticks_B, window_size)[:, None]
+    is_newest = is_newest_BW.view(-1, window_size, *(1,) * (window_BW.dim() - 2))
+    return torch.where(is_newest, value_B[:, None].to(window_BW.dtype), window_BW)
 
 
 def take_newest(values_BW: Tensor, num_ticks_B: Tensor) -> Tensor:
