@@ -142,11 +142,15 @@ def test_half_precision_stays_near_full_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compat", [None, "robovlms"])
-def test_episodes_in_one_call_equal_single_ones_and_restart_alone(compat: str | None) -> None:
+@pytest.mark.parametrize("options", [StreamOptions(), StreamOptions(alternate_cameras=True)])
+def test_episodes_in_one_call_equal_single_ones_and_restart_alone(
+    compat: str | None, options: StreamOptions
+) -> None:
     checkpoint = tiny_checkpoint(compat=compat)
-    together, alone = BatchedPolicy(checkpoint, num_streams=3), [VlaPolicy(checkpoint) for _ in range(3)]
+    together = BatchedPolicy(checkpoint, num_streams=3, options=options)
+    alone = [VlaPolicy(checkpoint, options) for _ in range(3)]
     for t in range(7):
-        if t == 4:
+        if t == 3:
             together.reset([False, True, False])
             alone[1].reset()
         observations = [OBSERVATIONS[(t + 3 * i) % 10] for i in range(3)]
@@ -184,3 +188,21 @@ def test_the_measured_state_reaches_a_model_that_uses_it() -> None:
     policy.reset()
     lifted = dataclasses.replace(OBSERVATIONS[0], pose_tcp_in_base=Pose.from_euler([0.1, 0.2, 0.3], [0, 0, 1.0]))
     assert np.abs(policy.infer(lifted, SENTENCES[0]).actions - first).max() > 1e-3
+
+
+def test_one_observation_and_one_sentence_are_asked_for_each_episode() -> None:
+    policy = BatchedPolicy(tiny_checkpoint(), num_streams=2)
+    with pytest.raises(ValueError, match="found 1 observations for 2 streams; give one per stream"):
+        policy.infer(OBSERVATIONS[:1], SENTENCES[:2])
+    with pytest.raises(ValueError, match="found 3 sentences for 2 streams"):
+        policy.infer(OBSERVATIONS[:2], SENTENCES)
+    with pytest.raises(ValueError, match="found 1 marks for 2 streams"):
+        policy.reset([True])
+
+
+@pytest.mark.slow
+def test_a_compiled_policy_gives_what_the_plain_one_gives() -> None:
+    checkpoint = tiny_checkpoint()
+    compiled, plain = VlaPolicy(checkpoint, StreamOptions(compile=True)), VlaPolicy(checkpoint)
+    for found, expected in zip(run(compiled, 6), run(plain, 6), strict=True):
+        np.testing.assert_allclose(found.actions, expected.actions, atol=1e-4)

@@ -286,3 +286,13 @@ def test_structures_and_options_that_do_not_fit_are_refused(changes: dict[str, A
     config = tiny_model().config
     with pytest.raises(ValueError, match=sentence):
         ModelConfig(**({key: getattr(config, key) for key in config.__dataclass_fields__} | changes))
+
+
+def test_action_tokens_beyond_the_vocabulary_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"end_token_id is 99999, but the backbone knows \d+ words"):
+        tiny_model(**DISCRETE | {"action_tokens": ActionTokenConfig(end_token_id=99999)})
+
+
+def test_weights_of_no_ticks_are_refused() -> None:
+    with pytest.raises(ValueError, match="tick_weights must not be below 0 nor all 0"):
+        LossConfig(tick_weights=())

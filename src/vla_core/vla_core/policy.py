@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint as a ``Policy``: observations and a sentence in, action chunks out, one tick at a time.
 
-``VlaPolicy`` runs one robot, ``BatchedPolicy`` several independent episodes in one call. The history is owned
-here and changes only through ``infer`` and ``reset``: whoever runs the policy decides when a new sentence starts
-afresh.
+``VlaPolicy`` runs one robot, ``BatchedPolicy`` several independent episodes in one call. A history changes only
+through ``infer`` and ``reset``: whoever runs the policy decides when a new sentence starts afresh.
 """
 
 from collections.abc import Sequence
@@ -50,6 +49,7 @@ class BatchedPolicy:
 
         Raises:
             InstructionError: A sentence cannot be used; all histories are as before.
+            ValueError: There is not one observation and one sentence per episode.
         """
         chunks = self._streams.advance(observations, instructions)
         return [
@@ -111,9 +111,10 @@ class VlaPolicy:
 
 def _actions_of(chunks: PredictedChunks) -> NDArray[np.float32]:
     """Return the chunks of streams at one tick as (K, N, 7): six normalised arm numbers and ``gripper_open``."""
-    arm = chunks.arm[:, 0].float().cpu().numpy()
-    gripper_open = open_from_logit(chunks.gripper_logit[:, 0].float().cpu().numpy())
-    return np.concatenate([arm, gripper_open[..., None]], axis=-1).astype(np.float32)
+    joined = torch.cat([chunks.arm[:, 0], chunks.gripper_logit[:, 0, :, None]], dim=-1)
+    actions = joined.float().cpu().numpy()  # one way from the device, not two
+    actions[..., 6] = open_from_logit(actions[..., 6])
+    return actions
 
 
 def _grey_observation(cameras: Sequence[str]) -> Observation:

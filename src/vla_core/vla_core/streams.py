@@ -55,8 +55,8 @@ class Streams:
         self._options = options or StreamOptions()
         self._texts: OrderedDict[tuple[str, ...], TokenSequence] = OrderedDict()
         self._history = self._model.new_history(num_streams)
-        self._pictures: Tensor | None = None
-        self._next_camera = 0
+        self._pictures_KCVP: Tensor | None = None  # the newest tokens of each camera, written over at every tick
+        self._ages = [0] * num_streams
         self._step = self._model.step_encoded
         self._encode = self._model.encode_pictures
         if self._options.compile:
@@ -65,24 +65,36 @@ class Streams:
             self._encode = torch.compile(self._encode, dynamic=False, mode=mode)
 
     def restart(self, is_new: Sequence[bool] | None = None) -> None:
-        """Forget the history of the streams that are marked; of all by default."""
-        count = len(self._history.num_ticks)
-        marks = torch.tensor([True] * count if is_new is None else list(is_new), device=self._model.device)
-        self._history = self._history.restart(marks)
-        self._pictures, self._next_camera = None, 0
+        """Forget the history of the streams that are marked; of all by default.
+
+        Raises:
+            ValueError: There is not one mark per stream.
+        """
+        marks = [True] * len(self._ages) if is_new is None else list(is_new)
+        self._require_one_per_stream("marks", marks)
+        self._history = self._history.restart(torch.tensor(marks, device=self._model.device))
+        self._ages = [0 if mark else age for mark, age in zip(marks, self._ages, strict=True)]
 
     def advance(self, observations: Sequence[Observation], instructions: Sequence[str]) -> PredictedChunks:
         """Return the chunks (B = K, T = 1) of the newest tick of each stream.
 
         Raises:
             InstructionError: A sentence cannot be used; all histories are as before.
+            ValueError: There is not one observation and one sentence per stream.
         """
+        self._require_one_per_stream("observations", observations)
+        self._require_one_per_stream("sentences", instructions)
         with torch.inference_mode():
             text = self._text(tuple(instructions))
             pictures_KCVP = self._encoded(observations)
             chunks, history = self._step(pictures_KCVP, text, self._history, self._state(observations))
             self._history = self._owned(history)
+        self._ages = [age + 1 for age in self._ages]
         return chunks
+
+    def _require_one_per_stream(self, what: str, values: Sequence[object]) -> None:
+        if len(values) != len(self._ages):
+            raise ValueError(f"found {len(values)} {what} for {len(self._ages)} streams; give one per stream")
 
     def _owned(self, value: _T) -> _T:
         """Return a dataclass of tensors that the next run of a CUDA graph does not write over."""
@@ -107,17 +119,23 @@ class Streams:
         return torch.from_numpy(states).to(self._model.device)
 
     def _encoded(self, observations: Sequence[Observation]) -> Tensor:
-        cameras = self._model.config.cameras
-        if not self._options.alternate_cameras or self._pictures is None:
-            self._pictures = self._encode(self._images(observations, cameras))
-            return self._pictures
-        index = self._next_camera = (self._next_camera + 1) % len(cameras)
-        newest_K1VP = self._encode(self._images(observations, cameras[index : index + 1]))
-        self._pictures = torch.cat([self._pictures[:, :index], newest_K1VP, self._pictures[:, index + 1 :]], dim=1)
-        return self._pictures
+        """Return the newest tokens (K, C, V, P) of each camera of each stream."""
+        cameras, model = self._model.config.cameras, self._model
+        due = [(k, c) for k in range(len(observations)) for c in self._due_cameras(k)]
+        pictures = [observations[k].images[cameras[c]] for k, c in due]
+        images_M3SS = preprocess(pictures, model.config.image, device=model.device, dtype=model.dtype)
+        tokens_MVP = self._encode(images_M3SS[:, None])[:, 0]
+        shape = (len(observations), len(cameras), *tokens_MVP.shape[1:])
+        if self._pictures_KCVP is None:
+            self._pictures_KCVP = tokens_MVP.new_empty(shape)
+        if len(due) == shape[0] * shape[1]:
+            return self._pictures_KCVP.copy_(tokens_MVP.view(shape))
+        streams, columns = (list(indices) for indices in zip(*due, strict=True))
+        self._pictures_KCVP[streams, columns] = tokens_MVP
+        return self._pictures_KCVP
 
-    def _images(self, observations: Sequence[Observation], cameras: Sequence[str]) -> Tensor:
-        pictures = [observation.images[camera] for observation in observations for camera in cameras]
-        model = self._model
-        images = preprocess(pictures, model.config.image, device=model.device, dtype=model.dtype)
-        return images.view(len(observations), len(cameras), *images.shape[1:])
+    def _due_cameras(self, stream: int) -> Sequence[int]:
+        num_cameras, age = len(self._model.config.cameras), self._ages[stream]
+        if not self._options.alternate_cameras or age == 0:
+            return range(num_cameras)
+        return (age % num_cameras,)

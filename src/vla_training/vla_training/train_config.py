@@ -59,14 +59,12 @@ def complete_train_config(
         CheckpointError: The backbone's folder cannot be read.
     """
     section = dict(data.get("model", {}))
-    kind = section.setdefault("backbone", backbone_kind_of(backbone_dir))
-    if kind != backbone_kind_of(backbone_dir):
-        raise ConfigError(
-            f"{where}: model.backbone is {kind}, but {backbone_dir} holds a {backbone_kind_of(backbone_dir)}"
-        )
-    adapter = backbone_class(kind)
-    section.setdefault("image", to_plain(adapter.image_spec(backbone_dir)))
-    section.setdefault("prompt", to_plain(adapter.prompt))
+    found = backbone_kind_of(backbone_dir)
+    if section.setdefault("backbone", found) != found:
+        raise ConfigError(f"{where}: model.backbone is {section['backbone']}, but {backbone_dir} holds a {found}")
+    backbone = backbone_class(found)
+    section.setdefault("image", to_plain(backbone.image_spec(backbone_dir)))
+    section.setdefault("prompt", to_plain(backbone.prompt))
     section.setdefault("cameras", [name for name in ModelConfig.cameras if name in cameras])
     if section.get("structure") == "one_step_discrete":
         tokens = dict(section.get("action_tokens") or {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An action number as one of the language model's own words: 256 bins on rarely used tokens.
+"""An action number as one of the language model's own words: bins on rarely used tokens.
 
 RoboVLMs: ``robovlms/model/policy_head/action_tokenizer.py``, which follows RT-2 and OpenVLA. The bins are
 half-open intervals between edges; a number becomes the centre of its bin, so a round trip errs by half a bin at

@@ -61,6 +61,10 @@ class Backbone(Protocol):
         """Longest sequence, pictures included."""
 
     @property
+    def vocabulary_size(self) -> int:
+        """Words that ``logits`` scores."""
+
+    @property
     def embedding_std(self) -> float:
         """Spread of the word embeddings, for initialising new tokens beside them."""
 

@@ -75,7 +75,7 @@ class ActionTokenConfig:
     """How the discrete structure writes an action number as one token.
 
     Attributes:
-        num_bins: Edges of the bins between ``low`` and ``high``.
+        num_bins: Edges between ``low`` and ``high``, so that there is one bin less; the original's word and count.
         low: Smallest number.
         high: Largest number.
         end_token_id: One above the id of the first bin's token; the bins take the ids below it, downwards.
@@ -135,7 +135,9 @@ class LossConfig:
         for key in ("gripper_weight", "language_weight"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must not be below 0, found {getattr(self, key):g}")
-        if self.tick_weights is not None and (min(self.tick_weights) < 0 or sum(self.tick_weights) <= 0):
+        if self.tick_weights is not None and (
+            min(self.tick_weights, default=0) < 0 or sum(self.tick_weights) <= 0
+        ):
             raise ValueError(f"tick_weights must not be below 0 nor all 0, found {list(self.tick_weights)}")
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vla_core.model.action_tokens import actions_of, token_ids_of
+from vla_core.model.backbone import Backbone
 from vla_core.model.chunks import PredictedChunks
-from vla_core.model.config import ActionTokenConfig
+from vla_core.model.config import ActionTokenConfig, ModelConfig
 from vla_core.model.extra_tokens import ACTION_DIM
 from vla_core.model.history import History
 from vla_core.model.language_regulariser import LanguageRegulariser
@@ -30,7 +31,20 @@ _IGNORED = -100
 
 
 class OneStepDiscreteModel(VlaModel):
-    """Actions as tokens of the language model; there is no head. Arguments as ``VlaModel``."""
+    """Actions as tokens of the language model; there is no head. Arguments as ``VlaModel``.
+
+    Raises:
+        ValueError: The vocabulary has no such tokens.
+    """
+
+    def __init__(self, config: ModelConfig, backbone: Backbone) -> None:
+        super().__init__(config, backbone)
+        vocabulary, end = backbone.vocabulary_size, self._action_tokens.end_token_id
+        if end > vocabulary:
+            raise ValueError(
+                f"action_tokens.end_token_id is {end}, but the backbone knows {vocabulary} words; it must not be "
+                "above that"
+            )
 
     @property
     def max_text_tokens(self) -> int:

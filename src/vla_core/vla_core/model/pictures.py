@@ -10,6 +10,7 @@ choose the cheaper order for tall pictures; those then differ by about one level
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,8 +39,15 @@ def preprocess(
         levels_C3SS = levels_C3SS.view(-1, 3, spec.size_px, spec.size_px)
     else:
         levels_C3SS = torch.stack([resize(each, spec.size_px, spec.resample) for each in pixels])
-    mean, std = (levels_C3SS.new_tensor(values)[:, None, None] for values in (spec.mean, spec.std))
+    mean, std = _normalization(spec, levels_C3SS.device)
     return levels_C3SS.div_(255.0).sub_(mean).div_(std).to(dtype)
+
+
+@lru_cache(maxsize=8)
+def _normalization(spec: ImageSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (3, 1, 1) of each channel."""
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std))
+    return mean, std
 
 
 def _pixels(picture: RgbImage, device: torch.device | str) -> Tensor:

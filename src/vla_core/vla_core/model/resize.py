@@ -36,11 +36,13 @@ class _Block:
         end: Behind the last.
         weights: (2 * block, end - begin): upper halves in units of the result, then lower halves in units of the
             upper halves' last bit; rows behind the last new pixel are 0.
+        rounding: (2 * block, 1) the half that rounds, for upper halves alone.
     """
 
     begin: int
     end: int
     weights: Tensor
+    rounding: Tensor
 
 
 def resize(picture_CHW: Tensor, size_px: int, resample: Resample) -> Tensor:
@@ -59,9 +61,7 @@ def resize(picture_CHW: Tensor, size_px: int, resample: Resample) -> Tensor:
 
 def _halves(block: _Block, old_NR: Tensor) -> Tensor:
     """Return (2 * block, R): sums of the upper halves, with the half that rounds, and of the lower halves."""
-    rounding = block.weights.new_zeros(2 * _BLOCK, 1)
-    rounding[:_BLOCK] = 0.5
-    return torch.addmm(rounding, block.weights, old_NR)
+    return torch.addmm(block.rounding, block.weights, old_NR)
 
 
 def _rounded(sums: Tensor) -> Tensor:
@@ -76,6 +76,7 @@ def _plan(old_size: int, new_size: int, resample: Resample, device: torch.device
     begins, coefficients = _coefficients(old_size, new_size, resample)
     taps = coefficients.shape[1]
     dtype = torch.float32 if taps <= _MOST_TAPS_IN_FLOAT32 else torch.float64
+    rounding = torch.tensor([0.5, 0.0], device=device, dtype=dtype).repeat_interleave(_BLOCK)[:, None]
     blocks = []
     for first in range(0, new_size, _BLOCK):
         last = min(first + _BLOCK, new_size)
@@ -85,7 +86,7 @@ def _plan(old_size: int, new_size: int, resample: Resample, device: torch.device
             own = coefficients[new, : end - begins[new]]
             dense[new - first, begins[new] - begin : begins[new] - begin + len(own)] = own
         halves = np.concatenate([dense >> _HALF_BITS, dense & ((1 << _HALF_BITS) - 1)]) * 2.0**-_HALF_BITS
-        blocks.append(_Block(begin, end, torch.from_numpy(halves).to(device=device, dtype=dtype)))
+        blocks.append(_Block(begin, end, torch.from_numpy(halves).to(device=device, dtype=dtype), rounding))
     return tuple(blocks)
 
 

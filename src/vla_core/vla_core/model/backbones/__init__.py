@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Vision-language backbones through transformers, one adapter per file."""
+"""Vision-language backbones through transformers, one per file."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all adapters around transformers models share: reading a folder, with and without weights.
+"""What all backbones share that wrap a transformers model: reading a folder, with and without weights.
 
 A model without weights has its parameters on the meta device and its buffers (position tables, rotary frequencies)
 computed, because transformers saves no buffers that it can compute.
@@ -28,7 +28,7 @@ SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 
 
 class HuggingFaceBackbone(nn.Module):
-    """Base of the adapters: holds a transformers model that can also generate text.
+    """Base of the backbones: holds a transformers model that can also generate text.
 
     Args:
         model: The transformers model.
@@ -36,7 +36,7 @@ class HuggingFaceBackbone(nn.Module):
 
     Attributes:
         title: Name for people.
-        model_types: Values of ``model_type`` in ``config.json`` that the adapter reads.
+        model_types: Values of ``model_type`` in ``config.json`` that it reads.
         config_class: Of transformers.
         model_class: Of transformers, with the language-model head.
         question: How the pretrained model is asked about a picture.
@@ -170,6 +170,11 @@ class HuggingFaceBackbone(nn.Module):
     def max_tokens(self) -> int:
         """Longest sequence, pictures included."""
         return int(self._config.get_text_config().max_position_embeddings)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Words that ``logits`` scores."""
+        return int(self.model.get_output_embeddings().out_features)
 
     @property
     def embedding_std(self) -> float:

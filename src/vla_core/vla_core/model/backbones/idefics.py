@@ -23,7 +23,7 @@ _AROUND = "<fake_token_around_image>"
 
 
 class IdeficsBackbone(HuggingFaceBackbone):
-    """Adapter around ``transformers.IdeficsForVisionText2Text``."""
+    """Wraps ``transformers.IdeficsForVisionText2Text``."""
 
     title = "IDEFICS"
     model_types = ("idefics",)

@@ -25,7 +25,7 @@ _FIRST_PLACE_ID = 4
 
 
 class Kosmos2Backbone(HuggingFaceBackbone):
-    """Adapter around ``transformers.Kosmos2ForConditionalGeneration``."""
+    """Wraps ``transformers.Kosmos2ForConditionalGeneration``."""
 
     title = "Kosmos-2"
     model_types = ("kosmos-2",)
@@ -47,14 +47,9 @@ class Kosmos2Backbone(HuggingFaceBackbone):
         return int(self._config.latent_query_num)
 
     @property
-    def word_embedding(self) -> nn.Module:
-        """The table of word embeddings."""
-        return self.model.text_model.model.embed_tokens  # type: ignore[no-any-return]
-
-    @property
-    def language_layers(self) -> nn.ModuleList:
-        """The layers of the language model."""
-        return self.model.text_model.model.layers  # type: ignore[no-any-return]
+    def language_model(self) -> Any:
+        """The transformers language model, without the head that predicts words."""
+        return self.model.text_model.model
 
     @property
     def vision_tower(self) -> nn.Module:
@@ -64,7 +59,7 @@ class Kosmos2Backbone(HuggingFaceBackbone):
     def finish_loading(self, dtype: torch.dtype) -> None:
         """Tie weights and cast the table of positions, which is added to embeddings."""
         super().finish_loading(dtype)
-        positions = self.model.text_model.model.embed_positions
+        positions = self.language_model.embed_positions
         positions.weights = positions.weights.to(dtype=dtype)
 
     def encode_images(self, images_B3SS: Tensor) -> Tensor:
@@ -83,15 +78,7 @@ class Kosmos2Backbone(HuggingFaceBackbone):
             "image_embeds_position_mask": is_place_BL.long(),
         }
 
-    def hidden_states(self, sequence: TokenSequence, cache: Any = None) -> Tensor:
-        """Return the last hidden states (B, L, D), after the final layer norm."""
-        text = self.model.text_model.model
+    def _positions(self, sequence: TokenSequence) -> Tensor | None:
+        """Return the row of the table of positions that each token reads."""
         positions_BL = sequence.positions
-        output = text(
-            inputs_embeds=sequence.embeds,
-            attention_mask=sequence.mask if sequence.has_padding else None,
-            position_ids=None if positions_BL is None else positions_BL + text.embed_positions.padding_idx + 1,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        return output.last_hidden_state  # type: ignore[no-any-return]
+        return None if positions_BL is None else positions_BL + self.language_model.embed_positions.padding_idx + 1

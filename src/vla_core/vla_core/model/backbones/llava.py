@@ -23,7 +23,7 @@ _NUM_CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 
 
 class LlavaBackbone(HuggingFaceBackbone):
-    """Adapter around ``transformers.LlavaForConditionalGeneration``."""
+    """Wraps ``transformers.LlavaForConditionalGeneration``."""
 
     title = "LLaVA"
     model_types = ("llava",)

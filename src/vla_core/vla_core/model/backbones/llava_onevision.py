@@ -21,7 +21,7 @@ from vla_core.model.question import QuestionFormat
 
 
 class LlavaOnevisionBackbone(LlavaBackbone):
-    """Adapter around ``transformers.LlavaOnevisionForConditionalGeneration``."""
+    """Wraps ``transformers.LlavaOnevisionForConditionalGeneration``."""
 
     title = "LLaVA-OneVision"
     model_types = ("llava_onevision",)

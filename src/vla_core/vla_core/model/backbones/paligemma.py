@@ -23,7 +23,7 @@ from vla_core.model.token_sequence import TokenSequence
 
 
 class PaliGemmaBackbone(HuggingFaceBackbone):
-    """Adapter around ``transformers.PaliGemmaForConditionalGeneration``."""
+    """Wraps ``transformers.PaliGemmaForConditionalGeneration``."""
 
     title = "PaliGemma"
     model_types = ("paligemma",)

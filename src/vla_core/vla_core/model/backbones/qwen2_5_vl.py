@@ -25,7 +25,7 @@ _IMAGE_SIZE_PX = 224
 
 
 class Qwen25VlBackbone(HuggingFaceBackbone):
-    """Adapter around ``transformers.Qwen2_5_VLForConditionalGeneration``."""
+    """Wraps ``transformers.Qwen2_5_VLForConditionalGeneration``."""
 
     title = "Qwen2.5-VL"
     model_types = ("qwen2_5_vl",)

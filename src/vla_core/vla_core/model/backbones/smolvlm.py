@@ -24,7 +24,7 @@ _AROUND, _WHOLE_PICTURE = "<fake_token_around_image>", "<global-img>"
 
 
 class SmolVlmBackbone(HuggingFaceBackbone):
-    """Adapter around ``transformers.SmolVLMForConditionalGeneration``."""
+    """Wraps ``transformers.SmolVLMForConditionalGeneration``."""
 
     title = "SmolVLM"
     model_types = ("smolvlm",)
