@@ -21,13 +21,14 @@ from transformers.utils import logging as transformers_logging
 
 from vla_core.errors import CheckpointError
 from vla_core.images import CLIP_MEAN, CLIP_STD, ImageSpec, Resample
+from vla_core.model.backbone import Backbone
 from vla_core.model.question import QuestionFormat
 from vla_core.model.token_sequence import TokenSequence
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 
 
-class HuggingFaceBackbone(nn.Module):
+class HuggingFaceBackbone(nn.Module, Backbone):
     """Base of the backbones: holds a transformers model that can also generate text.
 
     Args:
