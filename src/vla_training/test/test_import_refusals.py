@@ -3,6 +3,7 @@
 
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,28 @@ def test_a_file_that_was_cut_short_is_refused(
     assert "cut short" in refused_file(tmp_path, weights, config, capsys)
 
 
+def test_a_weight_that_does_not_have_its_checksum_is_refused(
+    tmp_path: Path, tensors: Tensors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, config = write_pair(tmp_path / "run", settings(), tensors)
+    content = bytearray(weights.read_bytes())
+    numbers = tensors[FIRST].numpy().tobytes()
+    content[content.index(numbers) + 8] ^= 1
+    weights.write_bytes(content)
+    assert "does not have its checksum" in refused_file(tmp_path, weights, config, capsys)
+
+
+def test_a_compressed_archive_is_not_taken_for_numbers(
+    tmp_path: Path, tensors: Tensors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, config = write_pair(tmp_path / "run", settings(), tensors)
+    again = tmp_path / "run" / "again.ckpt"
+    with zipfile.ZipFile(weights) as whole, zipfile.ZipFile(again, "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in whole.infolist():
+            packed.writestr(entry.filename, whole.read(entry))
+    assert "is compressed, which torch.save never does" in refused_file(tmp_path, again, config, capsys)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_are_not_finite_are_refused(
     tmp_path: Path, tensors: Tensors, capsys: pytest.CaptureFixture[str], value: float
@@ -107,6 +130,15 @@ def test_fp16_is_refused_where_it_cannot_hold_the_numbers(
     config = settings(trainer={"precision": "fp16"})
     sentence = refused(tmp_path, config, tensors | {LRN: tensors[LRN] + 1e5}, capsys)
     assert f"'{LRN}' holds numbers beyond 65504" in sentence
+
+
+def test_numbers_beyond_float32_are_refused(
+    tmp_path: Path, tensors: Tensors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    huge = torch.full((128,), 1e300, dtype=torch.float64)
+    assert "beyond 3.40282e+38, the range of float32" in refused(
+        tmp_path, settings(), tensors | {LRN: huge}, capsys
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,6 +226,30 @@ def test_files_without_a_state_dict_are_refused(
     path = tmp_path / "run" / "other.pt"
     torch.save(content, path)
     assert expected in refused_file(tmp_path, path, config, capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--report={}/nowhere/report.json", "the report cannot be written there"),
+        ("--report={}", "the report cannot be written there"),
+        ("--rate-hz=nan", "rate_hz must be above 0 and finite"),
+        ("--rate-hz=inf", "rate_hz must be above 0 and finite"),
+        ("--out={}/run/last.ckpt/out", "no directory can be made there"),
+        ("--out={}/link", "exists already"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(
+    tmp_path: Path, tensors: Tensors, capsys: pytest.CaptureFixture[str], option: str, expected: str
+) -> None:
+    weights, config = (str(path) for path in write_pair(tmp_path / "run", settings(), tensors))
+    (tmp_path / "link").symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    backbone, out = str(folder_without_weights("kosmos")), str(tmp_path / "out")
+    arguments = [weights, "--config", config, "--backbone", backbone, "--out", out, option.format(tmp_path)]
+    assert main(arguments) == 1
+    assert expected in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_missing_and_damaged_files_are_refused(

@@ -133,11 +133,17 @@ def test_what_is_not_as_it_was_is_noted() -> None:
         ({"train_setup": {"lora_enable": True}}, "Merge them"),
         ({"robovlm_name": "RoboFlamingo"}, "must name the same model"),
         ({"norm_min": 0.7}, "not below"),
-        ({"norm_max": None}, "norm_max must be a number"),
+        ({"norm_max": None}, "norm_max must be a finite number"),
         ({"act_head": None}, "act_head must be a section"),
         ({"window_size": 0}, "window_size must be at least 1"),
         ({"regular_action": True, "x_std": [1, 2]}, "x_std must be a number or a list of 6"),
         ({"use_mu_law": True, "mu_val": 0}, "mu_law must be above 0"),
+        ({"use_mu_law": True, "mu_val": float("nan")}, "mu_val must be a finite number, found nan"),
+        ({"norm_max": float("inf")}, "norm_max must be a finite number, found inf"),
+        ({"norm_max": 10**400}, "norm_max must be a finite number, found 1000"),
+        ({"regular_action": True, "x_mean": [[1]] * 6}, "x_mean must be a finite number, found [1]"),
+        ({"train_setup": "full"}, "train_setup must be a section, found 'full'"),
+        ({"head": {"type": {}}}, "act_head.type must be one of"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused_with_the_file(changes: dict[str, Any], sentence: str) -> None:
@@ -146,8 +152,8 @@ def test_what_cannot_be_reproduced_is_refused_with_the_file(changes: dict[str, A
     assert sentence in str(refusal.value)
 
 
-@pytest.mark.parametrize("model", ["flamingo", "qwen", "moondream", None])
-def test_other_backbones_of_the_original_are_refused(model: str | None) -> None:
+@pytest.mark.parametrize("model", ["flamingo", "qwen", "moondream", None, ["kosmos"]])
+def test_other_backbones_of_the_original_are_refused(model: Any) -> None:
     with pytest.raises(CheckpointError, match="only 'kosmos' and 'paligemma'"):
         translate_robovlms_config(
             settings() | {"model": model}, folder_without_weights("kosmos"), where="config.json"
@@ -185,6 +191,15 @@ def test_a_parent_that_is_missing_or_the_file_itself_is_refused(tmp_path: Path) 
     path.write_text("[1]")
     with pytest.raises(CheckpointError, match="expected a JSON object"):
         read_robovlms_config(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="not a JSON file"):
+        read_robovlms_config(path)
+
+
+def test_the_mark_that_editors_of_windows_write_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_robovlms_config(path) == {"a": 1}
 
 
 @pytest.mark.skipif(not SHARED_GOLDEN.is_dir(), reason=f"the whole reference cases are not at {SHARED_GOLDEN}")

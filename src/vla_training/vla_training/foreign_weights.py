@@ -100,6 +100,8 @@ def _unpickle(path: Path) -> Any:
         begins_as_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     if begins_as_zip and not is_zip:
         raise CheckpointError(f"{path}: cut short: its table of contents is missing at the end; copy it again")
+    if is_zip:
+        _require_sound_archive(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
             warnings.simplefilter("ignore")  # an unusual pickle is read or refused, nothing between
@@ -110,6 +112,23 @@ def _unpickle(path: Path) -> Any:
         kind = "a TorchScript archive" if "TorchScript" in str(error) else "damaged, cut short or no checkpoint"
         sentence = f"{path}: {kind} ({_first_line(error)}). Copy it again, or give a file that torch.save wrote"
         raise CheckpointError(sentence) from error
+
+
+def _require_sound_archive(path: Path) -> None:
+    """Refuse what memory-mapping would take for numbers: torch checks no sums and unpacks nothing then."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise CheckpointError(
+                        f"{path}: its entry '{entry.filename}' is compressed, which torch.save never does. Give "
+                        "the file as torch.save wrote it"
+                    )
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged: {_first_line(error)}; copy it again") from error
+    if damaged is not None:
+        raise CheckpointError(f"{path}: damaged: '{damaged}' does not have its checksum; copy it again")
 
 
 def _why_not_unpickled(error: Exception) -> str:

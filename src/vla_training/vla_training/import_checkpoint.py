@@ -7,6 +7,7 @@ of the checkpoint is run, and nothing is written before everything has been chec
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -55,8 +56,8 @@ def import_checkpoint(
     Raises:
         CheckpointError: The file cannot be used; the sentence says why. Nothing has been written.
     """
-    if rate_hz <= 0:
-        raise VlaError(f"rate_hz must be above 0, found {rate_hz:g}")
+    if not 0 < rate_hz < math.inf:
+        raise VlaError(f"rate_hz must be above 0 and finite, found {rate_hz:g}")
     settings = read_robovlms_config(config)
     translation = translate_robovlms_config(settings, backbone, where=str(config))
     card = _card(translation, robot, rate_hz)
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
     try:
+        _require_place_for(options.report)
         report = import_checkpoint(
             options.weights,
             options.config,
@@ -169,6 +171,12 @@ def _plain(value: Any) -> Any:
         is_path = PurePosixPath(value).is_absolute() or PureWindowsPath(value).drive or value.startswith("~")
         return _PATH if is_path else value
     return value
+
+
+def _require_place_for(report: Path | None) -> None:
+    """Refuse a report that cannot be written before the import takes its time."""
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise VlaError(f"{report}: the report cannot be written there. Give a file in a directory that exists")
 
 
 def _write_report(path: Path | None, report: KeyReport) -> None:

@@ -6,6 +6,7 @@ to disk in Hugging Face's layout and then loaded like a pretrained one.
 """
 
 import argparse
+import math
 import shutil
 import sys
 import tempfile
@@ -63,8 +64,8 @@ def init_checkpoint(
     Raises:
         VlaError: The backbone cannot be loaded, or the robot cannot be run at that rate.
     """
-    if rate_hz <= 0:
-        raise VlaError(f"rate_hz must be above 0, found {rate_hz:g}")
+    if not 0 < rate_hz < math.inf:
+        raise VlaError(f"rate_hz must be above 0 and finite, found {rate_hz:g}")
     data = read_train_config(config)
     section = _DEFAULT_MODEL | (_TINY_MODEL if backbone == TINY else {}) | data.get("model", {})
     given = {"window_size": window_size, "chunk_size": chunk_size}

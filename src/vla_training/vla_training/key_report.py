@@ -180,9 +180,9 @@ def _require_finite(tensor: Tensor, key: str, precision: Precision, where: str) 
             f"{where}: tensor '{key}' holds NaN or Inf; the training run diverged or the file is damaged. "
             "Take an earlier checkpoint"
         )
-    largest = torch.finfo(getattr(torch, precision)).max
-    if precision == "float16" and float(tensor.abs().max()) > largest:
+    if not bool(torch.isfinite(tensor.to(getattr(torch, precision))).all()):
+        largest = torch.finfo(getattr(torch, precision)).max
         raise CheckpointError(
-            f"{where}: tensor '{key}' holds numbers beyond {largest:g}, the range of trainer.precision 'fp16'. "
-            "Set 'fp32' or 'bf16' in the configuration"
+            f"{where}: tensor '{key}' holds numbers beyond {largest:g}, the range of {precision}, which "
+            "trainer.precision asks for. Set 'fp32' or 'bf16' in the configuration, or take an earlier checkpoint"
         )

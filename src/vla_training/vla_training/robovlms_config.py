@@ -117,7 +117,7 @@ class _Translator:
         return Translation(model=model, action_space=self._action_space(), notes=tuple(self.notes))
 
     def _refuse_what_does_not_run(self) -> None:
-        setup = self.config.get("train_setup") or {}
+        setup = section(self.config, "train_setup") if self.config.get("train_setup") else {}
         if self.config.get("fwd_head") is not None:
             raise CheckpointError(
                 "fwd_head is set, but prediction of future pictures is not supported: the original has no code "
@@ -136,7 +136,7 @@ class _Translator:
             self.notes.append("use_clip_norm concerns training alone; loss.language_weight is 0 in the import")
 
     def _backbone(self) -> BackboneKind:
-        model, name = self.config.get("model"), str(self.config.get("robovlm_name", ""))
+        model, name = str(self.config.get("model")), str(self.config.get("robovlm_name", ""))
         if model not in _BACKBONES:
             raise CheckpointError(
                 f"model is {model!r}; only {' and '.join(map(repr, _BACKBONES))} checkpoints can be imported"
@@ -151,7 +151,7 @@ class _Translator:
         return kind
 
     def _structure(self) -> Structure:
-        head, space = self.head.get("type"), self.head.get("action_space", "continuous")
+        head, space = str(self.head.get("type")), self.head.get("action_space", "continuous")
         history = self.head.get("history_type", "post")
         if (head == "DiscreteDecoder") != (space == "discrete"):
             raise CheckpointError(

@@ -2,6 +2,7 @@
 """RoboVLMs' configuration files: JSON, each merged over its parent, and their values with the right type."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ def read_robovlms_config(path: Path, _children: tuple[Path, ...] = ()) -> dict[s
     if path.resolve() in _children:
         raise CheckpointError(f"{path}: is its own parent; remove the key 'parent' from one of the files")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows write a mark in front
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file. Give the JSON configuration of the training run") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a JSON file: {error}") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(found).__name__}")
@@ -63,10 +64,7 @@ def number(config: Config, key: str, default: float | None = None) -> float:
     Raises:
         CheckpointError: It is missing or something else.
     """
-    value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CheckpointError(f"{key} must be a number, found {value!r}")
-    return float(value)
+    return _finite(key, config.get(key, default))
 
 
 def per_dimension(config: Config, key: str, default: float) -> tuple[float, ...]:
@@ -79,7 +77,14 @@ def per_dimension(config: Config, key: str, default: float) -> tuple[float, ...]
     values = [value] * ARM_DIM if isinstance(value, (int, float)) else value
     if not isinstance(values, list) or len(values) not in (ARM_DIM, ARM_DIM + 1):
         raise CheckpointError(f"{key} must be a number or a list of {ARM_DIM}, found {value!r}")
-    return tuple(float(number) for number in values[:ARM_DIM])
+    return tuple(_finite(key, number) for number in values[:ARM_DIM])
+
+
+def _finite(key: str, value: Any) -> float:
+    """Return a value that JSON, as Python reads it, may also hold as NaN, Infinity or any length of digits."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise CheckpointError(f"{key} must be a finite number, found {str(value)[:40]}")
 
 
 def _find_parent(path: Path, parent: str) -> Path:

@@ -8,10 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from vla_core.errors import CheckpointError
 from vla_core.model.config import INSTRUCTION_SLOT, PromptConfig
+from vla_core.model.prompt import read_tokenizer
 from vla_training.robovlms_json import Config
 
 _UNUSED_WORDS = 10  # that the original leaves free above the action tokens
@@ -31,10 +30,7 @@ class RobovlmsTokenizer:
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except Exception as error:  # the Rust tokenizer raises bare Exception for a broken file
-            raise CheckpointError(f"{folder}: cannot load the tokenizer: {error}") from error
+        self._tokenizer = read_tokenizer(folder)
         self._folder = folder
         self._config = config
         self._bos: str | None = self._tokenizer.bos_token
