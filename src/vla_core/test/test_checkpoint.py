@@ -151,6 +151,13 @@ def test_cameras_that_contradict_each_other_are_refused(directory: Path) -> None
         load_checkpoint(directory)
 
 
+@pytest.mark.parametrize("period_s", [0.0, 10**400])
+def test_an_absurd_period_is_a_sentence(directory: Path, period_s: float) -> None:
+    edit_card(directory, lambda card: card.update(period_s=period_s))
+    with pytest.raises(CheckpointError, match="period_s"):
+        load_checkpoint(directory)
+
+
 @pytest.mark.parametrize("key", ["window_size", "chunk_size", "num_lrn_tokens"])
 def test_an_absurd_size_is_a_sentence(directory: Path, key: str) -> None:
     edit_card(directory, lambda card: card["model"].update({key: 10**12}))
@@ -191,6 +198,23 @@ def test_weights_that_are_not_finite_are_refused(directory: Path, value: float) 
         load_checkpoint(directory)
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool])
+def test_weights_that_are_whole_numbers_are_refused(directory: Path, kind: torch.dtype) -> None:
+    edit_weights(directory, lambda tensors: tensors.update(lrn_token=tensors["lrn_token"].to(kind)))
+    with pytest.raises(CheckpointError, match=f"'lrn_token' is {kind}, expected floating-point weights"):
+        load_checkpoint(directory)
+
+
+def test_a_place_where_nothing_can_be_written_is_a_sentence(saved: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(CheckpointError, match="no directory can be made there: File exists"):
+        save_checkpoint(saved, tmp_path / "file" / "c")
+    with pytest.raises(CheckpointError, match="exists already"):
+        save_checkpoint(saved, tmp_path / "link")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_save_that_is_killed_at_any_file_leaves_nothing_that_loads(
     saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +248,15 @@ def test_a_pickle_in_the_place_of_weights_is_not_opened(directory: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("statistics.json", "[1]"), ("statistics.json", "{"), ("training.yaml", "a: [")]
+    ("name", "content"),
+    [
+        ("statistics.json", "[1]"),
+        ("statistics.json", "{"),
+        ("statistics.json", "[" * 100_000),
+        ("training.yaml", "a: ["),
+        ("training.yaml", "[1]"),
+        ("training.yaml", "[" * 10_000),
+    ],
 )
 def test_other_damaged_files_are_a_sentence(directory: Path, name: str, content: str) -> None:
     (directory / name).write_text(content)

@@ -92,6 +92,9 @@ def test_yaml_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
         ("- 1\n", "expected a mapping"),
         ("\x00", "not valid YAML"),
         ("? [a]\n: 1\n", "unknown key|not valid"),
+        ("name: 2001-99-99\n", "not valid YAML"),
+        ("name: " + "9" * 5000 + "\n", "not valid YAML"),
+        ("name: " + "[" * 10_000, "not valid YAML"),
     ],
 )
 def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, text: str, words: str) -> None:

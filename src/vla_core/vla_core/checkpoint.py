@@ -15,6 +15,7 @@ It loads offline, never unpickles, and appears under its name only when it is co
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ from vla_core.model.lora import has_adapter, load_adapter, save_adapter
 from vla_core.model.lora import merge_adapter as merge_adapter_of
 from vla_core.model.prompt import PromptTokenizer
 from vla_core.model.vla import VlaModel
-from vla_core.model.weights import load_weights, save_weights
+from vla_core.model.weights import load_weights, needs_adapter, save_weights
 
 WEIGHTS, CARD, STATISTICS, ADAPTER, BACKBONE, TRAINING, README = (
     "model.safetensors",
@@ -92,15 +93,17 @@ def load_checkpoint(
         card = load_config(directory / CARD, CheckpointCard)
         require_all_keys(card, read_yaml(directory / CARD), str(directory / CARD))
         training = read_yaml(directory / TRAINING) or {}
+        if not isinstance(training, dict):
+            raise ConfigError(f"{directory / TRAINING}: expected a mapping, found {type(training).__name__}")
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
     model = build_model_without_weights(card.model, directory / BACKBONE)
     dtype = dtype or getattr(torch, card.model.precision)
     load_weights(model, directory / WEIGHTS, device=torch.device(device), dtype=dtype)
-    if (directory / ADAPTER).is_dir():
+    if (directory / ADAPTER).exists() or needs_adapter(directory / WEIGHTS):
         load_adapter(model.backbone.generator, directory / ADAPTER)
         if not keep_adapter:
-            merge_adapter_of(model.backbone.generator)
+            merge_adapter_of(model.backbone.generator, where=str(directory / ADAPTER))
     return Checkpoint(
         model=model.eval(),
         card=card,
@@ -134,12 +137,16 @@ def save_checkpoint(
         overwrite: Replace a checkpoint that is there.
 
     Raises:
-        CheckpointError: The directory exists and is not to be, or may not be, replaced.
+        CheckpointError: The directory cannot be made, or exists and is not to be, or may not be, replaced.
     """
     directory = Path(directory)
     _require_replaceable(directory, overwrite)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        sentence = f"{directory}: no directory can be made there: {error.strerror}. Choose another place"
+        raise CheckpointError(sentence) from error
     try:
         partial.chmod(0o755)  # mkdtemp makes it private
         _write_files(checkpoint, partial, results or {}, merge=merge_adapter)
@@ -193,7 +200,7 @@ def _write_yaml(path: Path, data: Any) -> None:
 def _read_statistics(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(data).__name__}")
@@ -212,7 +219,7 @@ def _require_complete(directory: Path) -> None:
 
 
 def _require_replaceable(directory: Path, overwrite: bool) -> None:
-    if not directory.exists():
+    if not os.path.lexists(directory):
         return
     if not overwrite:
         raise CheckpointError(f"{directory}: exists already. Choose another directory, or ask to overwrite it")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vla_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -127,13 +128,25 @@ def test_an_adapter_that_was_kept_apart_is_trained_further(checkpoint: Checkpoin
     torch.testing.assert_close(outputs(again), outputs(resumed), atol=1e-5, rtol=0.0)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "other rank"])
+@pytest.mark.parametrize(
+    "damage", ["no folder", "a file", "missing", "truncated", "other rank", "other kind", "nan"]
+)
 def test_a_damaged_adapter_is_a_sentence(checkpoint: Checkpoint, tmp_path: Path, damage: str) -> None:
     prepare_for_training(checkpoint.model, FinetuningConfig(mode="lora", lora=LORA))
     adapter = save_checkpoint(checkpoint, tmp_path / "c") / "adapter"
     weights, config = adapter / "adapter_model.safetensors", adapter / "adapter_config.json"
-    if damage == "missing":
+    if damage in ("no folder", "a file"):
+        adapter.rename(tmp_path / "elsewhere")
+        if damage == "a file":
+            adapter.touch()
+    elif damage == "missing":
         weights.unlink()
+    elif damage == "other kind":
+        config.write_text(config.read_text().replace('"LORA"', '"XYZ"'))
+    elif damage == "nan":
+        tensors = load_file(weights)
+        next(iter(tensors.values())).fill_(float("nan"))
+        save_file(tensors, weights)
     elif damage == "truncated":
         weights.write_bytes(weights.read_bytes()[:100])
     else:

@@ -17,7 +17,6 @@ from peft import (
 )
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -70,11 +69,21 @@ def _dequantized(part: nn.Module) -> Tensor:
     return numbers
 
 
-def merge_adapter(module: nn.Module) -> None:
-    """Add the adapters of a module to its weights and take them off."""
+def merge_adapter(module: nn.Module, *, where: str) -> None:
+    """Add the adapters of a module to its weights and take them off.
+
+    Raises:
+        CheckpointError: The sums are not finite; the sentence begins with ``where``.
+    """
     for name, part in list(module.named_modules()):
         if isinstance(part, LoraLayer):
-            part.merge(safe_merge=True)
+            try:
+                part.merge(safe_merge=True)
+            except ValueError as error:
+                raise CheckpointError(
+                    f"{where}: with the adapter, the weights of '{name}' are not finite. Take a checkpoint from "
+                    "before the training went wrong"
+                ) from error
             parent, _, child = name.rpartition(".")
             setattr(module.get_submodule(parent), child, part.get_base_layer())
     if hasattr(module, "peft_config"):
@@ -102,11 +111,15 @@ def load_adapter(backbone_model: nn.Module, folder: Path) -> None:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: '{name}' is missing; copy the whole checkpoint directory")
     try:
-        add_adapter(backbone_model, LoraConfig.from_pretrained(str(folder), local_files_only=True))
+        config = LoraConfig.from_pretrained(str(folder), local_files_only=True)
+        if type(config) is not LoraConfig:
+            raise ValueError(f"{ADAPTER_CONFIG} is of type {type(config).__name__}, expected LoraConfig")
+        add_adapter(backbone_model, config)
         tensors = load_file(folder / ADAPTER_WEIGHTS)
         expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(backbone_model).items()}
         if {name: tensor.shape for name, tensor in tensors.items()} != expected:
             raise ValueError("its tensors are not those that adapter_config.json describes for this model")
         set_peft_model_state_dict(backbone_model, tensors, adapter_name=_NAME)
-    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: the adapter cannot be loaded: {error}") from error
+    except Exception as error:  # peft says in many ways that a value of the foreign file makes no sense
+        sentence = f"{folder}: the adapter cannot be loaded: {type(error).__name__}: {error}"
+        raise CheckpointError(sentence) from error

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vla_core.errors import CheckpointError
-from vla_core.model.lora import plain_tensors
+from vla_core.model.lora import has_adapter, plain_tensors
 from vla_core.model.vla import VlaModel
 
 Shape = tuple[int, ...]
+_ADAPTER = "adapter"  # key in the file's metadata, so that a checkpoint without its adapter's folder is noticed
 
 
 def load_weights(
@@ -33,7 +34,8 @@ def load_weights(
         dtype: Floating-point type of the weights; ``None`` keeps the file's.
 
     Raises:
-        CheckpointError: The file is missing, damaged, holds NaN, or its tensors are not those of the model.
+        CheckpointError: The file is missing, damaged, holds NaN or whole numbers, or its tensors are not those of
+            the model.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; a checkpoint keeps its weights there")
@@ -42,7 +44,7 @@ def load_weights(
             names = list(file.keys())
             found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             require_same_tensors(found, shapes_of(stored_tensors(model)), where=str(path))
-            tensors = {name: file.get_tensor(name).to(dtype) for name in names}
+            tensors = {name: _floating(file.get_tensor(name), name, str(path)).to(dtype) for name in names}
         require_finite(tensors, where=str(path))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}); copy the checkpoint again") from error
@@ -68,8 +70,22 @@ def stored_tensors(model: VlaModel, *, merge_adapter: bool = True) -> dict[str, 
 def save_weights(model: VlaModel, path: Path, *, merge_adapter: bool = True) -> None:
     """Write a model's weights to a ``safetensors`` file, adapters added to them or left out."""
     tensors = stored_tensors(model, merge_adapter=merge_adapter)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    metadata = {"format": "pt"} | ({_ADAPTER: "apart"} if has_adapter(model) and not merge_adapter else {})
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
     path.chmod(0o644)  # safetensors writes files that only their owner can read
+
+
+def needs_adapter(path: Path) -> bool:
+    """Return whether the weights of a file are without the adapter that belongs to them.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _ADAPTER in (file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({error}); copy the checkpoint again") from error
 
 
 def require_finite(tensors: Mapping[str, Tensor], *, where: str) -> None:
@@ -85,6 +101,12 @@ def require_finite(tensors: Mapping[str, Tensor], *, where: str) -> None:
                 f"{where}: tensor '{name}' holds {bad} numbers that are NaN or infinite. Take a checkpoint from "
                 "before the training went wrong"
             )
+
+
+def _floating(tensor: Tensor, name: str, where: str) -> Tensor:
+    if not tensor.is_floating_point():
+        raise CheckpointError(f"{where}: tensor '{name}' is {tensor.dtype}, expected floating-point weights")
+    return tensor
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
