@@ -205,6 +205,14 @@ def test_qlora_without_bitsandbytes_is_a_sentence(checkpoint: Checkpoint, monkey
         prepare_for_training(checkpoint.model, FinetuningConfig(mode="qlora"))
 
 
+def test_a_run_that_would_train_nothing_is_a_sentence(tmp_path: Path) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text("model: {structure: one_step_discrete, window_size: 1}")
+    made = load_checkpoint(init_checkpoint(SPEC, tmp_path / "c", config=config))
+    with pytest.raises(ConfigError, match="frozen leaves nothing to train: structure one_step_discrete"):
+        prepare_for_training(made.model, FinetuningConfig(mode="frozen"))
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -90,7 +90,8 @@ def prepare_for_training(model: VlaModel, config: FinetuningConfig) -> Trainable
     """Mark what is trained, add adapters, switch on checkpointing; return how much that is.
 
     Raises:
-        ConfigError: The model lacks what the configuration names, or bitsandbytes is not installed.
+        ConfigError: The model lacks what the configuration names, nothing would be trained, or bitsandbytes is
+            not installed.
     """
     backbone: Any = model.backbone
     is_full = config.mode == "full"
@@ -106,7 +107,13 @@ def prepare_for_training(model: VlaModel, config: FinetuningConfig) -> Trainable
     _choose(backbone.word_embedding, config.train_embeddings, is_full)
     if config.gradient_checkpointing:
         _checkpoint_gradients(backbone)
-    return _count(model)
+    count = _count(model)
+    if not count.trainable:
+        raise ConfigError(
+            f"finetuning.mode {config.mode} leaves nothing to train: structure {model.config.structure} has no "
+            "weights of its own. Train the last layers, adapters or all"
+        )
+    return count
 
 
 def _choose(part: nn.Module, choice: bool | None, default: bool) -> None:
