@@ -135,7 +135,7 @@ def test_reference_heads_are_placed_and_their_buffers_left_out(head: str) -> Non
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "module"])
-@pytest.mark.parametrize("prefix", ["module.", "_forward_module.", ""])
+@pytest.mark.parametrize("prefix", ["module.", "_forward_module.", "module._forward_module.module.", ""])
 def test_wrappers_of_names_and_dictionaries_are_known(tmp_path: Path, key: str, prefix: str) -> None:
     config = settings()
     model = random_model(config)

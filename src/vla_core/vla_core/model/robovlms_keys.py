@@ -14,6 +14,7 @@ from torch import Tensor
 from vla_core.errors import CheckpointError
 from vla_core.model.config import BackboneKind
 
+_WRAPPERS = ("_forward_module.", "module.")  # of Lightning's DeepSpeed strategy and of data parallelism
 _BACKBONE = "model.backbone."
 _PARTS = ((_BACKBONE, "backbone.model."), ("model.act_head.", "head."), ("model.vision_resampler.", "resampler."))
 _RENAMED: dict[BackboneKind, tuple[tuple[str, str], ...]] = {
@@ -55,8 +56,8 @@ class Placement:
 
 def whole_key(key: str) -> str:
     """Return a name as the original's evaluation reads it: no wrapper in front, ``model.`` in front."""
-    for wrapper in ("_forward_module.", "module."):
-        key = key.removeprefix(wrapper)
+    while key.startswith(_WRAPPERS):
+        key = key.partition(".")[2]
     return key if key.startswith("model.") else f"model.{key}"
 
 
