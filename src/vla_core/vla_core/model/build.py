@@ -49,4 +49,4 @@ def build_model_without_weights(config: ModelConfig, backbone_dir: Path) -> VlaM
         with init_empty_weights(include_buffers=False):
             return build_vla_model(config, backbone)
     except ValueError as error:
-        raise CheckpointError(f"{backbone_dir.parent}: {error}") from error
+        raise CheckpointError(f"{backbone_dir}: {error}") from error

@@ -136,4 +136,12 @@ def read_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the Rust tokenizer raises bare Exception for a broken file
-        raise CheckpointError(f"{folder}: cannot load the tokenizer: {error}") from error
+        found = ", ".join(sorted(path.name for path in folder.glob("*token*"))) or "none"
+        raise CheckpointError(
+            f"{folder}: cannot load the tokenizer (files: {found}): {_first_line(error)}. Copy all of its files, "
+            "tokenizer.json above all, from where the backbone was published"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".: ")

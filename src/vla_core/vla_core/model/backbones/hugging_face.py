@@ -115,9 +115,14 @@ class HuggingFaceBackbone(nn.Module, Backbone):
             CheckpointError: It is missing, or of another kind of model.
         """
         path = folder / "config.json"
+        if not path.is_file():
+            raise CheckpointError(
+                f"{folder}: no config.json. Give the folder of a {cls.title} in Hugging Face's layout; nothing is "
+                "downloaded"
+            )
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path}: not a {cls.title} configuration: {error}") from error
         if found not in cls.model_types:
             expected = " or ".join(repr(kind) for kind in cls.model_types)
