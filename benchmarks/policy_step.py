@@ -11,7 +11,6 @@ that a busy machine slows all of them. Memory is that of a process of its own wh
 
 import argparse
 import copy
-import resource
 import subprocess
 import sys
 import tempfile
@@ -187,7 +186,9 @@ def peak_memory_gb(size: str, row: Row, device: str) -> float:
         step(observation(tick))
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    # Not getrusage: its peak counts that of the process which started this one.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e6
 
 
 def copied(checkpoint: Checkpoint, dtype: torch.dtype) -> Checkpoint:

@@ -194,7 +194,7 @@ def test_an_image_size_of_another_backbone_is_refused(directory: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(directory: Path, value: float) -> None:
     edit_weights(directory, lambda tensors: tensors["head.rnn.weight_hh_l2"].view(-1)[3:5].fill_(value))
-    with pytest.raises(CheckpointError, match=r"'head.rnn.weight_hh_l2' holds 2 numbers that are NaN or infinite"):
+    with pytest.raises(CheckpointError, match=r"'head.rnn.weight_hh_l2' holds NaN or Inf"):
         load_checkpoint(directory)
 
 

@@ -14,17 +14,13 @@ def load_policy(parameters: PolicyNodeParameters, spec: RobotSpec) -> Policy:
         ConfigError: No checkpoint is named, or the device is not there.
         CheckpointError: The checkpoint cannot be loaded.
     """
-    import torch
-
+    from vla_core.model.device import device_named
     from vla_core.policy import VlaPolicy
     from vla_core.streams import StreamOptions
 
     if not parameters.checkpoint:
         raise ConfigError("parameter 'checkpoint' is empty; give the directory of a checkpoint")
-    has_cuda = torch.cuda.is_available()
-    if parameters.device == "cuda" and not has_cuda:
-        raise ConfigError("parameter 'device' is 'cuda', but torch finds no GPU; use 'auto' or 'cpu'")
-    device = "cuda" if has_cuda and parameters.device != "cpu" else "cpu"
+    device = device_named(parameters.device)
     options = StreamOptions(alternate_cameras=parameters.alternate_cameras, compile=parameters.compile)
     policy = VlaPolicy.load(parameters.checkpoint, device=device, options=options)
     policy.warm_up()

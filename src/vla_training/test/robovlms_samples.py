@@ -22,7 +22,6 @@ from vla_core.model.vla import VlaModel
 from vla_core.types import Observation
 from vla_training.robovlms_config import Translation, translate_robovlms_config
 
-SHARED_GOLDEN = Path(__file__).parents[4] / "shared" / "golden"
 _BACKWARDS = {
     "kosmos": (("backbone.model.", "model.backbone."),),
     "paligemma": (

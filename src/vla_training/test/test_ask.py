@@ -81,7 +81,7 @@ def test_a_jpeg_is_turned_upright(pixels: np.ndarray, tmp_path: Path) -> None:
         ("no checkpoint", "no such directory. Give a checkpoint directory"),
         ("no text", "the question is empty"),
         ("no words", "max_new_words must be at least 1, found 0"),
-        ("no GPU", "torch finds no usable GPU"),
+        ("no GPU", "torch finds no GPU"),
     ],
 )
 def test_what_cannot_be_asked_is_a_sentence(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from robovlms_samples import (
-    SHARED_GOLDEN,
     folder_without_weights,
     observation,
     original_tensors,
@@ -16,6 +15,7 @@ from robovlms_samples import (
     write_pair,
 )
 from safetensors.torch import load_file, save_file
+from tiny_models import SHARED_GOLDEN
 
 from vla_core.actions.action_space import calvin_action
 from vla_core.checkpoint import Checkpoint, load_checkpoint, load_tokenizer
@@ -23,12 +23,12 @@ from vla_core.checkpoint_card import CheckpointCard, PictureSize, RobotSnapshot
 from vla_core.geometry import Pose
 from vla_core.model.config import HeadConfig
 from vla_core.model.heads import build_head
-from vla_core.model.robovlms_keys import place_robovlms_key
 from vla_core.model.vla import VlaModel
 from vla_core.policy import VlaPolicy
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
 from vla_training.import_checkpoint import main
+from vla_training.robovlms_keys import place_robovlms_key
 
 SPEC_PATH = Path(__file__).parents[3] / "config" / "robots" / "sim_arm.yaml"
 SENTENCE = "open the drawer"

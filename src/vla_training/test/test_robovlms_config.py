@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robovlms_samples import SHARED_GOLDEN, folder_without_weights, settings, translated
+from robovlms_samples import folder_without_weights, settings, translated
+from tiny_models import SHARED_GOLDEN
 
 from vla_core.actions.normalization import NormalizationSpec, StandardizationSpec
 from vla_core.errors import CheckpointError

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vla_core.checkpoint import Checkpoint, load_checkpoint
 from vla_core.errors import VlaError
 from vla_core.model.answer import Answerer
+from vla_core.model.device import device_named
 from vla_core.model.pictures import preprocess
 from vla_core.types import RgbImage
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         picture = read_picture(options.image)
-        checkpoint = load_checkpoint(options.checkpoint, _device(options.device))
+        checkpoint = load_checkpoint(options.checkpoint, device_named(options.device))
         print(_about(checkpoint), file=sys.stderr)
         print(ask(checkpoint, picture, options.text, max_new_words=options.max_new_words))
     except ValueError as error:
@@ -81,14 +81,6 @@ def _about(checkpoint: Checkpoint) -> str:
     if checkpoint.card.is_trained:
         return about
     return f"{about}, UNTRAINED checkpoint: what answers is '{checkpoint.training.get('backbone', 'unknown')}'"
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise VlaError("--device cuda: torch finds no usable GPU here; take cpu or auto")
-    return torch.device(name)
 
 
 def _parser() -> argparse.ArgumentParser:

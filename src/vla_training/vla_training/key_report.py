@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vla_core.errors import CheckpointError
 from vla_core.model.config import BackboneKind, Precision
-from vla_core.model.robovlms_keys import Placement, place_robovlms_key, weight_scales, whole_key
+from vla_core.model.tensor_file import require_weight
 from vla_core.model.weights import Shape
 from vla_training.foreign_weights import ForeignWeights
+from vla_training.robovlms_keys import Placement, place_robovlms_key, weight_scales, whole_key
 
 _SHOWN = 4  # names in a sentence
 
@@ -134,7 +135,7 @@ def renamed_tensors(
     scales = weight_scales(map(whole_key, tensors), backbone, embed_dim, names)
     ours = {}
     for key, name in report.mapped.items():
-        _require_finite(tensors[key], key, precision, where)
+        require_weight(tensors[key], key, getattr(torch, precision), where=where)
         ours[name] = tensors[key].float() * scales[name] if name in scales else tensors[key]
     return ours
 
@@ -169,20 +170,4 @@ def _require_same_shapes(
         raise CheckpointError(
             f"{where}: {len(wrong)} tensors have another shape than configuration and backbone describe: "
             f"{', '.join(wrong[:_SHOWN])}. Give those that the checkpoint was trained with"
-        )
-
-
-def _require_finite(tensor: Tensor, key: str, precision: Precision, where: str) -> None:
-    if not tensor.is_floating_point():
-        raise CheckpointError(f"{where}: tensor '{key}' is {tensor.dtype}, expected floating-point weights")
-    if not bool(torch.isfinite(tensor.float() if tensor.itemsize < 2 else tensor).all()):
-        raise CheckpointError(
-            f"{where}: tensor '{key}' holds NaN or Inf; the training run diverged or the file is damaged. "
-            "Take an earlier checkpoint"
-        )
-    if not bool(torch.isfinite(tensor.to(getattr(torch, precision))).all()):
-        largest = torch.finfo(getattr(torch, precision)).max
-        raise CheckpointError(
-            f"{where}: tensor '{key}' holds numbers beyond {largest:g}, the range of {precision}, which "
-            "trainer.precision asks for. Set 'fp32' or 'bf16' in the configuration, or take an earlier checkpoint"
         )

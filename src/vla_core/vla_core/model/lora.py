@@ -17,10 +17,11 @@ from peft import (
 )
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vla_core.errors import CheckpointError
+from vla_core.model.tensor_file import write_tensors
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _NAME = "default"
@@ -96,9 +97,7 @@ def save_adapter(backbone_model: nn.Module, folder: Path) -> None:
     settings: Any = backbone_model.peft_config
     settings[_NAME].save_pretrained(folder)
     tensors = get_peft_model_state_dict(backbone_model, adapter_name=_NAME)
-    path = folder / ADAPTER_WEIGHTS
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(0o644)  # safetensors writes files that only their owner can read
+    write_tensors(tensors, folder / ADAPTER_WEIGHTS)
 
 
 def load_adapter(backbone_model: nn.Module, folder: Path) -> None:

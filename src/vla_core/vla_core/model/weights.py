@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vla_core.errors import CheckpointError
 from vla_core.model.lora import has_adapter, plain_tensors
+from vla_core.model.tensor_file import require_weight, write_tensors
 from vla_core.model.vla import VlaModel
 
 Shape = tuple[int, ...]
@@ -44,8 +44,7 @@ def load_weights(
             names = list(file.keys())
             found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             require_same_tensors(found, shapes_of(stored_tensors(model)), where=str(path))
-            tensors = {name: _floating(file.get_tensor(name), name, str(path)).to(dtype) for name in names}
-        require_finite(tensors, where=str(path))
+            tensors = {name: require_weight(file.get_tensor(name), name, dtype, where=str(path)) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}); copy the checkpoint again") from error
     return assign_weights(model, tensors)
@@ -70,9 +69,7 @@ def stored_tensors(model: VlaModel, *, merge_adapter: bool = True) -> dict[str, 
 def save_weights(model: VlaModel, path: Path, *, merge_adapter: bool = True) -> None:
     """Write a model's weights to a ``safetensors`` file, adapters added to them or left out."""
     tensors = stored_tensors(model, merge_adapter=merge_adapter)
-    metadata = {"format": "pt"} | ({_ADAPTER: "apart"} if has_adapter(model) and not merge_adapter else {})
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
-    path.chmod(0o644)  # safetensors writes files that only their owner can read
+    write_tensors(tensors, path, {_ADAPTER: "apart"} if has_adapter(model) and not merge_adapter else {})
 
 
 def needs_adapter(path: Path) -> bool:
@@ -86,27 +83,6 @@ def needs_adapter(path: Path) -> bool:
             return _ADAPTER in (file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}); copy the checkpoint again") from error
-
-
-def require_finite(tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Refuse tensors with numbers that are not finite.
-
-    Raises:
-        CheckpointError: The sentence names the first such tensor.
-    """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise CheckpointError(
-                f"{where}: tensor '{name}' holds {bad} numbers that are NaN or infinite. Take a checkpoint from "
-                "before the training went wrong"
-            )
-
-
-def _floating(tensor: Tensor, name: str, where: str) -> Tensor:
-    if not tensor.is_floating_point():
-        raise CheckpointError(f"{where}: tensor '{name}' is {tensor.dtype}, expected floating-point weights")
-    return tensor
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:

@@ -24,11 +24,11 @@ from vla_core.model.loss import PolicyLoss, TargetChunks, policy_loss
 from vla_core.model.pictures import preprocess
 from vla_core.model.policy_head import PolicyHeadModel
 from vla_core.model.prompt import PromptTokenizer, Tokens
-from vla_core.model.robovlms_keys import from_robovlms, rename_robovlms_key
 from vla_core.model.token_sequence import insert_pictures
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import assign_weights, require_same_tensors, shapes_of, stored_tensors
 from vla_core.model.windows import Windows
+from vla_training.robovlms_keys import place_robovlms_key
 
 needs_shared = pytest.mark.skipif(
     not SHARED_GOLDEN.is_dir(), reason=f"the whole reference cases are not at {SHARED_GOLDEN}"
@@ -50,9 +50,18 @@ def case(name: str) -> dict[str, Tensor]:
 
 def model_of(name: str) -> VlaModel:
     model = build_model_without_weights(CONFIG, SHARED_GOLDEN / "tiny_kosmos2")
-    tensors = from_robovlms(load_file(SHARED_GOLDEN / f"{name}.weights.safetensors"))
+    tensors = renamed(load_file(SHARED_GOLDEN / f"{name}.weights.safetensors"), model)
     require_same_tensors(shapes_of(tensors), shapes_of(stored_tensors(model)), where=name)
     return assign_weights(model, tensors).eval()
+
+
+def our_name(key: str, model: VlaModel) -> str | None:
+    return place_robovlms_key(key, "kosmos2", stored_tensors(model)).name
+
+
+def renamed(tensors: dict[str, Tensor], model: VlaModel) -> dict[str, Tensor]:
+    named = ((our_name(key, model), tensor) for key, tensor in tensors.items())
+    return {name: tensor for name, tensor in named if name is not None}
 
 
 def close(found: Any, expected: Any, atol: float = 1e-4) -> None:
@@ -67,7 +76,7 @@ def test_committed_crop_gives_the_same_sequence_and_lrn_embedding() -> None:
     assert isinstance(model, PolicyHeadModel)
     head = LstmHead(CONFIG.head, embed_dim=64, chunk_size=3)
     head_tensors = {f"head.{key}": value for key, value in head.state_dict().items()}
-    assign_weights(model, from_robovlms(tensors) | head_tensors).eval()
+    assign_weights(model, renamed(tensors, model) | head_tensors).eval()
     text = model.embed_tokens(
         Tokens(torch.from_numpy(arrays["text"]), torch.from_numpy(arrays["text_mask"])), padding_counts=True
     )
@@ -161,7 +170,7 @@ def test_training_gives_the_same_gradient_norms() -> None:
     parameters = dict(model.named_parameters())
     compared = 0
     for key, expected in norms.items():
-        name = rename_robovlms_key(key)
+        name = our_name(key, model)
         if name is not None:
             gradient = parameters[name].grad
             assert gradient is not None, name
@@ -196,6 +205,6 @@ def test_control_steps_give_the_same_pictures_chunks_and_executed_actions() -> N
 @needs_shared
 def test_every_tensor_of_a_whole_checkpoint_has_a_name_here() -> None:
     lines = (SHARED_GOLDEN / "kosmos_state_dict_keys.txt").read_text(encoding="utf-8").splitlines()
-    renamed = {rename_robovlms_key(line.split("\t")[0]) for line in lines}
     model = model_of("e_post_lstm")
-    assert renamed - {None} == set(stored_tensors(model))
+    names = {our_name(line.split("\t")[0], model) for line in lines}
+    assert names - {None} == set(stored_tensors(model))

@@ -6,10 +6,8 @@ buffers that are computed; those are left out here. Its backbones have the names
 4.44 (PaliGemma), ours those of transformers 5.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from vla_core.errors import CheckpointError
 from vla_core.model.config import BackboneKind
@@ -114,20 +112,6 @@ def weight_scales(
             scales[f"backbone.model.model.multi_modal_projector.linear.{part}"] = 1.0 / root
             scales[f"resampler.norm.{part}"] = root
     return scales
-
-
-def rename_robovlms_key(key: str) -> str | None:
-    """Return our name of a tensor of a RoboVLMs Kosmos-2 policy, or ``None`` for one that we do not keep."""
-    if key == "model.action_token":
-        return "lrn_token"
-    name = _our_name(key, "kosmos2")
-    return None if name is None or name.endswith(("lm_head.weight", *_COMPUTED)) else name
-
-
-def from_robovlms(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a RoboVLMs Kosmos-2 policy under our names."""
-    renamed = ((rename_robovlms_key(key), tensor) for key, tensor in tensors.items())
-    return {key: tensor for key, tensor in renamed if key is not None}
 
 
 def _our_name(key: str, backbone: BackboneKind) -> str | None:
