@@ -61,8 +61,9 @@ class Streams:
         self._encode = self._model.encode_pictures
         if self._options.compile:
             mode = "reduce-overhead" if self._model.device.type == "cuda" else "default"
-            self._step = torch.compile(self._step, dynamic=False, mode=mode)
             self._encode = torch.compile(self._encode, dynamic=False, mode=mode)
+            if self._model.has_fixed_shapes:
+                self._step = torch.compile(self._step, dynamic=False, mode=mode)
 
     def restart(self, is_new: Sequence[bool] | None = None) -> None:
         """Forget the history of the streams that are marked; of all by default.

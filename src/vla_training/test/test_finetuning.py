@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_backbones import TINY, tiny_backbone_folder
 from torch import Tensor
 
-from vla_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vla_core.checkpoint import Checkpoint, load_checkpoint, load_tokenizer, save_checkpoint
 from vla_core.errors import CheckpointError, ConfigError
+from vla_core.images import ImageSpec
+from vla_core.model.backbone import load_pretrained_backbone
+from vla_core.model.build import build_vla_model
+from vla_core.model.config import HeadConfig, ModelConfig
+from vla_core.model.lora import merge_adapter
 from vla_core.model.loss import TargetChunks
 from vla_core.model.vla import VlaModel
 from vla_core.model.windows import Windows
@@ -223,3 +229,33 @@ def test_a_run_that_would_train_nothing_is_a_sentence(tmp_path: Path) -> None:
 def test_what_the_model_lacks_is_a_sentence(checkpoint: Checkpoint, settings: Any, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         prepare_for_training(checkpoint.model, FinetuningConfig(**settings))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_adapters_fit_every_backbone_and_merge_without_a_difference(name: str) -> None:
+    backbone = load_pretrained_backbone(TINY[name].kind, tiny_backbone_folder(name))
+    config = ModelConfig(
+        window_size=2,
+        chunk_size=2,
+        image=ImageSpec(size_px=backbone.image_size_px),
+        prompt=backbone.prompt,
+        backbone=TINY[name].kind,
+        head=HeadConfig(hidden_size=16, mlp_sizes=(16,)),
+    )
+    model = build_vla_model(config, backbone)
+    prepare_for_training(model, FinetuningConfig(mode="lora", lora=LORA, gradient_checkpointing=True))
+    tokens = load_tokenizer(model, tiny_backbone_folder(name))(["open the drawer", "lift it"])
+    windows = Windows(torch.randn(2, 2, 2, 3, config.image.size_px, config.image.size_px), tokens)
+    before = model.eval()(windows).arm.detach()
+    target = TargetChunks(torch.rand(2, 2, 2, 6), torch.ones(2, 2, 2), torch.ones(2, 2, 2))
+    adapters = {key: weight for key, weight in model.named_parameters() if ".lora_" in key}
+    optimizer = torch.optim.AdamW(adapters.values(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model.train().loss(windows, target).total.backward()
+        optimizer.step()
+    assert all(weight.grad is not None for weight in adapters.values())
+    apart = model.eval()(windows).arm.detach()
+    assert float((apart - before).abs().max()) > 1e-5
+    merge_adapter(backbone.generator, where=name)
+    torch.testing.assert_close(model(windows).arm.detach(), apart, atol=1e-5, rtol=0.0)

@@ -100,7 +100,7 @@ def prepare_for_training(model: VlaModel, config: FinetuningConfig) -> Trainable
         _last_layers(backbone.language_layers, config.num_last_layers).requires_grad_(True)
     if config.mode == "qlora":
         quantize_to_4_bits(backbone.language_layers)
-        backbone.model.is_loaded_in_4bit = True
+        backbone.model.is_loaded_in_4bit = True  # peft asks this before it wraps a 4-bit layer
     if config.mode in ("lora", "qlora"):
         add_adapter(backbone.model, _lora_config(backbone, config.lora))
     _choose(backbone.vision_tower, config.train_vision, is_full)

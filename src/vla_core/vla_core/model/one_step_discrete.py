@@ -37,6 +37,8 @@ class OneStepDiscreteModel(VlaModel):
         ValueError: The vocabulary has no such tokens.
     """
 
+    has_fixed_shapes = False  # it reads one word more at every word that it writes
+
     def __init__(self, config: ModelConfig, backbone: Backbone) -> None:
         super().__init__(config, backbone)
         vocabulary, end = backbone.vocabulary_size, self._action_tokens.end_token_id

@@ -12,6 +12,7 @@ tokens, Q [LRN] copies, N chunk.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,9 @@ from vla_core.model.windows import Windows
 class VlaModel(nn.Module, ABC):
     """A vision-language backbone, learnable tokens and what turns hidden states into actions, trained together.
 
+    Attributes:
+        has_fixed_shapes: Whether a step reads sequences of one length, so that it is worth compiling.
+
     Args:
         config: Every choice about the model.
         backbone: The vision-language model; also an ``nn.Module``.
@@ -39,6 +43,8 @@ class VlaModel(nn.Module, ABC):
     Raises:
         ValueError: The configuration does not fit the backbone.
     """
+
+    has_fixed_shapes: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, backbone: Backbone) -> None:
         super().__init__()

@@ -65,6 +65,15 @@ class IdeficsBackbone(HuggingFaceBackbone):
         return self.model.model
 
     @property
+    def language_layers(self) -> nn.ModuleList:
+        """The layers of the language model, each gated cross-attention in front of the layer that it feeds."""
+        crossing, every = self.model.model.gated_cross_attn_layers, self._config.cross_layer_interval
+        layers: list[nn.Module] = []
+        for i, layer in enumerate(self.model.model.layers):
+            layers += [crossing[i // every], layer] if i % every == 0 else [layer]
+        return nn.ModuleList(layers)
+
+    @property
     def vision_tower(self) -> nn.Module:
         """The vision transformer, without the perceiver."""
         return self.model.model.vision_model  # type: ignore[no-any-return]
