@@ -44,6 +44,10 @@ class BatchedPolicy:
         """Forget the history of the episodes that are marked, as at their start; of all by default."""
         self._streams.restart(is_new)
 
+    def warm_up(self) -> None:
+        """Run on grey pictures, so that the first real inference is not slow; histories are left empty."""
+        self._streams.warm_up(_grey_observation(self._contract.cameras))
+
     def infer(self, observations: Sequence[Observation], instructions: Sequence[str]) -> list[ActionChunk]:
         """Advance every episode by one tick and return the chunk for each observation.
 
@@ -103,10 +107,9 @@ class VlaPolicy:
         """
         return self._batch.infer([observation], [instruction])[0]
 
-    def warm_up(self, instruction: str = "stand still") -> None:
-        """Run one inference on grey pictures, so that the first real one is not slow; history is left empty."""
-        self.infer(_grey_observation(self.contract.cameras), instruction)
-        self.reset()
+    def warm_up(self) -> None:
+        """Run on grey pictures, so that the first real inference is not slow; history is left empty."""
+        self._batch.warm_up()
 
 
 def _actions_of(chunks: PredictedChunks) -> NDArray[np.float32]:

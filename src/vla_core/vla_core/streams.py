@@ -17,11 +17,14 @@ from vla_core.checkpoint import Checkpoint
 from vla_core.model.chunks import PredictedChunks
 from vla_core.model.history import History
 from vla_core.model.pictures import preprocess
+from vla_core.model.prompt import Tokens
 from vla_core.model.token_sequence import TokenSequence
 from vla_core.robot_state import robot_state
 from vla_core.types import Observation
 
 _MAX_CACHED_TEXTS = 16
+_COMPILED_LENGTHS = 16  # a step is compiled for sentences of each multiple of so many tokens
+_USUAL_LENGTHS = (16, 32)
 _T = TypeVar("_T", bound=History)
 
 
@@ -32,8 +35,8 @@ class StreamOptions:
     Attributes:
         alternate_cameras: Encode one camera per tick, in turn, and keep the tokens of the others from the tick
             before. An approximation: with two cameras each picture is up to one tick old.
-        compile: Compile the step with ``torch.compile`` for fixed shapes. The first ticks of each sentence length
-            take long.
+        compile: Compile the step with ``torch.compile`` for fixed shapes. The first tick of each range of sentence
+            lengths (up to 16 tokens, up to 32, ...) takes long.
     """
 
     alternate_cameras: bool = False
@@ -86,12 +89,37 @@ class Streams:
         self._require_one_per_stream("observations", observations)
         self._require_one_per_stream("sentences", instructions)
         with torch.inference_mode():
-            text = self._text(tuple(instructions))
-            pictures_KCVP = self._encoded(observations)
-            chunks, history = self._step(pictures_KCVP, text, self._history, self._state(observations))
-            self._history = self._owned(history)
+            return self._advance(observations, self._text(tuple(instructions)))
+
+    def warm_up(self, observation: Observation) -> None:
+        """Run once for each usual length of a sentence; histories are left empty.
+
+        Args:
+            observation: What every stream sees; any picture will do.
+        """
+        observations = [observation] * len(self._ages)
+        tokens = self._tokenizer(["go"] * len(observations)).to(self._model.device)
+        shortest = tokens.ids.shape[1]
+        lengths = [shortest]
+        if self._pads_sentences:
+            lengths = [length for length in _USUAL_LENGTHS if shortest <= length <= self._model.max_text_tokens]
+        with torch.inference_mode():
+            for length in lengths:
+                padded = tokens.lengthened(length) if self._pads_sentences else tokens
+                self._advance(observations, self._model.embed_tokens(padded))
+        self.restart()
+
+    def _advance(self, observations: Sequence[Observation], text: TokenSequence) -> PredictedChunks:
+        pictures_KCVP = self._encoded(observations)
+        chunks, history = self._step(pictures_KCVP, text, self._history, self._state(observations))
+        self._history = self._owned(history)
         self._ages = [age + 1 for age in self._ages]
         return chunks
+
+    @property
+    def _pads_sentences(self) -> bool:
+        """Whether sentences of similar length share one compiled step."""
+        return self._options.compile and not self._model.reads_past_lrn
 
     def _require_one_per_stream(self, what: str, values: Sequence[object]) -> None:
         if len(values) != len(self._ages):
@@ -106,12 +134,18 @@ class Streams:
 
     def _text(self, instructions: tuple[str, ...]) -> TokenSequence:
         if instructions not in self._texts:
-            tokens = self._tokenizer(instructions).to(self._model.device)
-            self._texts[instructions] = self._model.embed_tokens(tokens)
+            self._texts[instructions] = self._model.embed_tokens(self._tokens(instructions))
             if len(self._texts) > _MAX_CACHED_TEXTS:
                 self._texts.popitem(last=False)
         self._texts.move_to_end(instructions)
         return self._texts[instructions]
+
+    def _tokens(self, instructions: tuple[str, ...]) -> Tokens:
+        tokens = self._tokenizer(instructions).to(self._model.device)
+        if not self._pads_sentences:
+            return tokens
+        length = -(-tokens.ids.shape[1] // _COMPILED_LENGTHS) * _COMPILED_LENGTHS
+        return tokens.lengthened(min(length, self._model.max_text_tokens))
 
     def _state(self, observations: Sequence[Observation]) -> Tensor | None:
         if not self._model.config.use_state:

@@ -20,6 +20,11 @@ from vla_core.model.windows import Windows
 class PolicyHeadModel(ContinuousModel):
     """One sequence per tick, then the head over the ticks. Arguments as ``VlaModel``."""
 
+    @property
+    def reads_past_lrn(self) -> bool:
+        """Only pooled readouts do: attention is causal, and each tick is a sequence of its own."""
+        return self.config.readout != "lrn"
+
     def features(self, windows: Windows) -> Tensor:
         """Return what the head reads (B, T, E) at each tick."""
         self._require_inputs(windows)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoTokenizer
 
 from vla_core.errors import CheckpointError, InstructionError
@@ -37,6 +38,12 @@ class Tokens:
     mask: Tensor
     sentences: tuple[str, ...] = ()
     has_padding: bool = True
+
+    def lengthened(self, length: int) -> "Tokens":
+        """Return the tokens padded to a length, for a reader that never looks behind [LRN] and needs no mask."""
+        more = max(length - self.ids.shape[1], 0)
+        ids_BL, mask_BL = (functional.pad(values, (0, more)) for values in (self.ids, self.mask))
+        return replace(self, ids=ids_BL, mask=mask_BL, has_padding=False)
 
     def to(self, device: torch.device | str) -> "Tokens":
         """Return the tokens on a device."""

@@ -82,6 +82,11 @@ class VlaModel(nn.Module, ABC):
                 token.init_scale(std)
 
     @property
+    def reads_past_lrn(self) -> bool:
+        """Whether what is behind [LRN] can change a step; otherwise text may be padded there without a mask."""
+        return True
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
