@@ -111,6 +111,12 @@ def test_a_directory_that_is_no_checkpoint_is_never_replaced(saved: Checkpoint, 
     assert (tmp_path / "precious.txt").exists()
 
 
+def test_an_empty_directory_may_be_filled(saved: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    assert load_checkpoint(save_checkpoint(saved, tmp_path / "c")).card == saved.card
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
 def test_a_failed_save_leaves_nothing(saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")

@@ -219,7 +219,7 @@ def _require_complete(directory: Path) -> None:
 
 
 def _require_replaceable(directory: Path, overwrite: bool) -> None:
-    if not os.path.lexists(directory):
+    if not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir())):
         return
     if not overwrite:
         raise CheckpointError(f"{directory}: exists already. Choose another directory, or ask to overwrite it")
