@@ -26,7 +26,7 @@ ALLOWED = {
 }
 # Layers of vla_core, lowest first: a file imports from its own layer and from those before it.
 LAYERS = [
-    ("words", ["errors", "config", "geometry", "types", "latency", "instruction", "units"]),
+    ("words", ["errors", "config", "geometry", "types", "latency", "instruction", "units", "atomic_exchange"]),
     ("numbers", ["actions", "images", "robot_state"]),
     (
         "robot",

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from tiny_models import SENTENCES, random_images, tiny_checkpoint
 
+from vla_core.atomic_exchange import exchange
 from vla_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vla_core.config import to_plain
 from vla_core.errors import CheckpointError
@@ -99,6 +101,38 @@ def test_no_weights_of_the_backbone_are_kept_twice(directory: Path) -> None:
 def test_an_existing_directory_is_replaced_only_on_request(saved: Checkpoint, directory: Path) -> None:
     with pytest.raises(CheckpointError, match="exists already"):
         save_checkpoint(saved, directory)
+    save_checkpoint(replace(saved, training={"seed": 4}), directory, overwrite=True)
+    assert load_checkpoint(directory).training == {"seed": 4}
+    assert [path.name for path in directory.parent.iterdir()] == ["checkpoint"]
+
+
+def test_while_a_checkpoint_is_replaced_its_name_is_never_missing(saved: Checkpoint, directory: Path) -> None:
+    other = directory.with_name("other")
+    other.mkdir()
+    if not exchange(directory, other):
+        pytest.skip("this file system cannot swap two names")
+    exchange(directory, other)
+    looks: list[bool] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            looks.append((directory / "model.yaml").is_file())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for seed in range(5):
+        save_checkpoint(replace(saved, training={"seed": seed}), directory, overwrite=True)
+    done.set()
+    watcher.join()
+    assert len(looks) > 100 and all(looks)
+    assert load_checkpoint(directory).training == {"seed": 4}
+
+
+def test_where_names_cannot_be_swapped_a_checkpoint_is_replaced_all_the_same(
+    saved: Checkpoint, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vla_core.checkpoint.exchange", lambda *_: False)
     save_checkpoint(replace(saved, training={"seed": 4}), directory, overwrite=True)
     assert load_checkpoint(directory).training == {"seed": 4}
     assert [path.name for path in directory.parent.iterdir()] == ["checkpoint"]

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 import yaml
 
+from vla_core.atomic_exchange import exchange
 from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config, read_yaml, require_all_keys, to_plain
 from vla_core.errors import CheckpointError, ConfigError
@@ -228,10 +229,12 @@ def _require_replaceable(directory: Path, overwrite: bool) -> None:
 
 
 def _move_into_place(partial: Path, directory: Path) -> None:
-    if directory.exists():
+    if not directory.exists():
+        partial.rename(directory)
+        return
+    if not exchange(partial, directory):
         old = partial.with_name(partial.name + ".old")
         directory.rename(old)
         partial.rename(directory)
-        shutil.rmtree(old)
-    else:
-        partial.rename(directory)
+        partial = old
+    shutil.rmtree(partial)
