@@ -9,13 +9,12 @@ import pytest
 import torch
 import yaml
 from tiny_backbones import tiny_backbone_folder
+from tiny_models import random_observation
 
 from vla_core.checkpoint import load_checkpoint
-from vla_core.geometry import Pose
 from vla_core.model.config import Structure
 from vla_core.policy import VlaPolicy
 from vla_core.robot_spec import RobotSpec
-from vla_core.types import Observation
 from vla_training.finetuning import prepare_for_training
 from vla_training.init_checkpoint import main
 from vla_training.train_config import TrainConfig, complete_train_config, read_train_config
@@ -31,18 +30,6 @@ def completed(path: Path) -> TrainConfig:
     folder = tiny_backbone_folder(data["model"]["backbone"])
     cameras = list(RobotSpec.load(SPEC_PATH).cameras)
     return complete_train_config(data, backbone_dir=folder, cameras=cameras, where=str(path))
-
-
-def observation(seed: int) -> Observation:
-    generator = np.random.default_rng(seed)
-    return Observation(
-        stamp_ns=seed,
-        images={name: generator.integers(0, 256, (64, 64, 3), dtype=np.uint8) for name in ("static", "wrist")},
-        pose_tcp_in_base=Pose.identity(),
-        joint_positions_rad=np.zeros(7),
-        gripper_open=1.0,
-        source_stamps_ns={},
-    )
 
 
 def small_head(path: Path, copy: Path) -> Path:
@@ -74,7 +61,7 @@ def test_a_config_makes_a_checkpoint_that_a_policy_runs_and_a_run_can_train(path
     options = {"--robot": SPEC_PATH, "--backbone": folder, "--config": small_head(path, tmp_path / path.name)}
     assert main(["--out", str(out), *(str(part) for option in options.items() for part in option)]) == 0
     policy = VlaPolicy.load(out)
-    chunks = np.stack([policy.infer(observation(seed), "open the drawer").actions for seed in range(2)])
+    chunks = np.stack([policy.infer(random_observation(seed), "open the drawer").actions for seed in range(2)])
     assert chunks.shape == (2, config.model.chunk_size, 7)
     assert np.isfinite(chunks).all() and np.abs(chunks[..., :6]).max() <= 1.0
     summary = prepare_for_training(load_checkpoint(out).model, config.finetuning)

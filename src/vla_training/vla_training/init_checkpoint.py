@@ -24,6 +24,7 @@ from vla_core.checkpoint_card import CheckpointCard, RobotSnapshot
 from vla_core.errors import VlaError
 from vla_core.model.backbone import load_pretrained_backbone
 from vla_core.model.build import build_vla_model
+from vla_core.model.config import ModelConfig
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.robot_spec import RobotSpec
 from vla_training.train_config import complete_train_config, read_train_config
@@ -67,27 +68,20 @@ def init_checkpoint(
     if not 0 < rate_hz < math.inf:
         raise VlaError(f"rate_hz must be above 0 and finite, found {rate_hz:g}")
     data = read_train_config(config)
-    section = _DEFAULT_MODEL | (_TINY_MODEL if backbone == TINY else {}) | data.get("model", {})
     given = {"window_size": window_size, "chunk_size": chunk_size}
-    section |= {key: value for key, value in given.items() if value is not None}
+    data["model"] = {
+        **_DEFAULT_MODEL,
+        **(_TINY_MODEL if backbone == TINY else {}),
+        **data.get("model", {}),
+        **{key: value for key, value in given.items() if value is not None},
+    }
     with _backbone_folder(backbone, seed) as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        settings = complete_train_config(
-            {**data, "model": section},
-            backbone_dir=folder,
-            cameras=list(spec.cameras),
-            where=str(config or "model"),
-        )
+        where, cameras = str(config or "model"), list(spec.cameras)
+        settings = complete_train_config(data, backbone_dir=folder, cameras=cameras, where=where)
         model = build_vla_model(settings.model, load_pretrained_backbone(settings.model.backbone, folder))
         model.init_new_tokens()
-        card = CheckpointCard(
-            model=settings.model,
-            action_space=action_space or _ACTION_SPACE,
-            period_s=1.0 / rate_hz,
-            is_trained=False,
-            robot=RobotSnapshot.of(spec),
-        )
-        card.contract.check_fits(spec)
+        card = _untrained_card(settings.model, spec, action_space or _ACTION_SPACE, 1.0 / rate_hz)
         checkpoint = Checkpoint(
             model=model,
             card=card,
@@ -97,6 +91,16 @@ def init_checkpoint(
             training={"is_trained": False, "seed": seed, "backbone": Path(backbone).name},
         )
         return save_checkpoint(checkpoint, out, overwrite=overwrite)
+
+
+def _untrained_card(
+    model: ModelConfig, spec: RobotSpec, action_space: ActionSpace, period_s: float
+) -> CheckpointCard:
+    card = CheckpointCard(
+        model=model, action_space=action_space, period_s=period_s, is_trained=False, robot=RobotSnapshot.of(spec)
+    )
+    card.contract.check_fits(spec)
+    return card
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
