@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the model asks of a vision-language backbone, and the backbones that there are.
 
-A new backbone is one file in ``backbones/`` with a class that satisfies ``Backbone``, one line in ``_CLASSES`` and
-one in ``BackboneKind``.
+A new backbone is one file in ``backbones/``, named as its kind, with a class that satisfies ``Backbone`` under the
+name ``BACKBONE``, and the kind's word in ``BackboneKind``.
 
 Shapes: B batch, L tokens, V tokens per picture, D embedding, P picture embedding, S image side.
 """
@@ -10,7 +10,7 @@ Shapes: B batch, L tokens, V tokens per picture, D embedding, P picture embeddin
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -129,20 +129,9 @@ class Backbone(Protocol):
         """
 
 
-_CLASSES: dict[BackboneKind, str] = {
-    "kosmos2": "Kosmos2Backbone",
-    "paligemma": "PaliGemmaBackbone",
-    "llava": "LlavaBackbone",
-    "llava_onevision": "LlavaOnevisionBackbone",
-    "idefics": "IdeficsBackbone",
-    "qwen2_5_vl": "Qwen25VlBackbone",
-    "smolvlm": "SmolVlmBackbone",
-}
-
-
 def backbone_class(kind: BackboneKind) -> type[Backbone]:
     """Return the class of a kind of backbone; its file is imported only now."""
-    return cast(type[Backbone], getattr(import_module(f"vla_core.model.backbones.{kind}"), _CLASSES[kind]))
+    return cast(type[Backbone], import_module(f"vla_core.model.backbones.{kind}").BACKBONE)
 
 
 def backbone_kind_of(folder: Path) -> BackboneKind:
@@ -157,7 +146,8 @@ def backbone_kind_of(folder: Path) -> BackboneKind:
         found = json.loads(path.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: not readable as a JSON object: {error}") from error
-    known = {model_type: kind for kind in _CLASSES for model_type in backbone_class(kind).model_types}
+    kinds: tuple[BackboneKind, ...] = get_args(BackboneKind)
+    known = {model_type: kind for kind in kinds for model_type in backbone_class(kind).model_types}
     if found not in known:
         raise CheckpointError(f"{path}: model_type is {found!r}; backbones are {sorted(known)}")
     return known[found]

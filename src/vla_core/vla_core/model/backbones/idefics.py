@@ -118,3 +118,6 @@ def _ticks_seen(embeds_BLD: Tensor, ticks: int) -> Tensor:
     index_T = torch.arange(ticks, device=embeds_BLD.device)
     tick_of_L = torch.arange(length, device=embeds_BLD.device) // (length // ticks)
     return (index_T <= tick_of_L[:, None]).long().expand(batch, -1, -1)
+
+
+BACKBONE = IdeficsBackbone

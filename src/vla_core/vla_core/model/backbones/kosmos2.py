@@ -82,3 +82,6 @@ class Kosmos2Backbone(HuggingFaceBackbone):
         """Return the row of the table of positions that each token reads."""
         positions_BL = sequence.positions
         return None if positions_BL is None else positions_BL + self.language_model.embed_positions.padding_idx + 1
+
+
+BACKBONE = Kosmos2Backbone

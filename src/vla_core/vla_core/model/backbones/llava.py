@@ -64,3 +64,6 @@ class LlavaBackbone(HuggingFaceBackbone):
     def encode_images(self, images_B3SS: Tensor) -> Tensor:
         """Return picture tokens (B, V, D)."""
         return torch.stack(tuple(self.model.model.get_image_features(images_B3SS).pooler_output))
+
+
+BACKBONE = LlavaBackbone

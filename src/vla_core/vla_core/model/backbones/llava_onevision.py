@@ -60,3 +60,6 @@ def _read_whole(images_B3SS: Tensor) -> dict[str, Tensor]:
     """Return what keeps the native model from cutting pictures into tiles: it counts one more than there are."""
     batch, _, *size = images_B3SS.shape
     return {"image_sizes": torch.tensor([size] * batch), "batch_num_images": torch.tensor([batch + 1])}
+
+
+BACKBONE = LlavaOnevisionBackbone

@@ -72,3 +72,6 @@ class PaliGemmaBackbone(HuggingFaceBackbone):
         if sequence.positions is not None:
             return sequence.positions + 1
         return torch.arange(num_all - num_new, num_all, device=sequence.embeds.device)[None] + 1
+
+
+BACKBONE = PaliGemmaBackbone

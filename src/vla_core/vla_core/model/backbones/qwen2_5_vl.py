@@ -123,3 +123,6 @@ class Qwen25VlBackbone(HuggingFaceBackbone):
         positions_BA = steps_BA.cumsum(dim=1) - steps_BA
         positions_3BA = positions_BA + offsets_3A[:, None, :num_all].to(positions_BA.device)
         return positions_3BA[..., num_all - num_new :]
+
+
+BACKBONE = Qwen25VlBackbone

@@ -89,3 +89,6 @@ def _ids_of_added_words(folder: Path, *words: str) -> tuple[int, ...]:
         if word not in ids:
             raise CheckpointError(f"{path}: lacks the word '{word}', which SmolVLM writes around a picture")
     return tuple(ids[word] for word in words)
+
+
+BACKBONE = SmolVlmBackbone
