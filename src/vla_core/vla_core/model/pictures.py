@@ -6,8 +6,8 @@ and with it what the backbones' own image processors make of square pictures. A 
 never cropped, so a checkpoint remembers the aspect ratio of its training.
 
 Rows are resized before columns, as in the Pillow that the published checkpoints were trained with. Pillow 13 takes
-the cheaper order for narrow, tall pictures (480 high and 200 wide, for example); those differ from it by 0.2 to 0.35
-of 255 levels on average, and by up to 27 at hard edges. 640x480, upright too, is equal in both.
+the cheaper order for narrow, tall pictures (480 high and 200 wide, for example); those differ from it by 0.2 to
+0.35 of 255 levels on average, and by up to 27 at hard edges. 640x480, upright too, is equal in both.
 """
 
 from collections.abc import Sequence
