@@ -14,8 +14,8 @@ from vla_core.errors import ObservationRefusedError, RefusalKind
 from vla_core.observer import Observer, stream_topics
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
-from vla_training.bag_observations import observe_bag
-from vla_training.bag_reader import BagError, BagMessage, read_bag
+from vla_training.bags.observations import observe_bag
+from vla_training.bags.reader import BagError, BagMessage, read_bag
 
 DATA = Path(__file__).parent / "data"
 BAG = DATA / "tiny_bag"

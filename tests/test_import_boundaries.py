@@ -26,7 +26,13 @@ ALLOWED = {
 }
 # Layers of vla_core, lowest first: a file imports from its own layer and from those before it.
 LAYERS = [
-    ("words", ["errors", "config", "geometry", "types", "latency", "instruction", "units", "atomic_exchange"]),
+    (
+        "words",
+        [
+            *("errors", "config", "geometry", "types", "latency", "instruction", "units"),
+            *("atomic_exchange", "episode_record"),
+        ],
+    ),
     ("numbers", ["actions", "images", "robot_state"]),
     (
         "robot",

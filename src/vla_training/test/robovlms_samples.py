@@ -20,7 +20,7 @@ from vla_core.model.build import build_vla_model
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.model.vla import VlaModel
 from vla_core.types import Observation
-from vla_training.robovlms_config import Translation, translate_robovlms_config
+from vla_training.robovlms.config import Translation, translate_robovlms_config
 
 _BACKWARDS = {
     "kosmos": (("backbone.model.", "model.backbone."),),

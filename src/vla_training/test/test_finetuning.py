@@ -21,8 +21,8 @@ from vla_core.model.loss import TargetChunks
 from vla_core.model.vla import VlaModel
 from vla_core.model.windows import Windows
 from vla_core.robot_spec import RobotSpec
-from vla_training.finetuning import FinetuningConfig, LoraSettings, prepare_for_training
 from vla_training.init_checkpoint import init_checkpoint
+from vla_training.training.finetuning import FinetuningConfig, LoraSettings, prepare_for_training
 
 SPEC = RobotSpec.load(Path(__file__).parents[3] / "config" / "robots" / "sim_arm.yaml")
 LORA = LoraSettings(rank=4, dropout=0.0)

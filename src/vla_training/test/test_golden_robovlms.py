@@ -28,7 +28,7 @@ from vla_core.model.token_sequence import insert_pictures
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import assign_weights, require_same_tensors, shapes_of, stored_tensors
 from vla_core.model.windows import Windows
-from vla_training.robovlms_keys import place_robovlms_key
+from vla_training.robovlms.keys import place_robovlms_key
 
 needs_shared = pytest.mark.skipif(
     not SHARED_GOLDEN.is_dir(), reason=f"the whole reference cases are not at {SHARED_GOLDEN}"

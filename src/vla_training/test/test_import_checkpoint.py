@@ -28,7 +28,7 @@ from vla_core.policy import VlaPolicy
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
 from vla_training.import_checkpoint import main
-from vla_training.robovlms_keys import place_robovlms_key
+from vla_training.robovlms.keys import place_robovlms_key
 
 SPEC_PATH = Path(__file__).parents[3] / "config" / "robots" / "sim_arm.yaml"
 SENTENCE = "open the drawer"

@@ -12,9 +12,9 @@ from vla_core.actions.normalization import NormalizationSpec, StandardizationSpe
 from vla_core.errors import CheckpointError
 from vla_core.images import CLIP_MEAN
 from vla_core.model.config import HeadConfig, PromptConfig, ResamplerConfig
-from vla_training.robovlms_config import translate_robovlms_config
-from vla_training.robovlms_json import read_robovlms_config
-from vla_training.robovlms_prompt import RobovlmsTokenizer
+from vla_training.robovlms.config import translate_robovlms_config
+from vla_training.robovlms.json_file import read_robovlms_config
+from vla_training.robovlms.prompt import RobovlmsTokenizer
 
 
 @pytest.mark.parametrize(

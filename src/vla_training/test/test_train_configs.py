@@ -15,9 +15,9 @@ from vla_core.checkpoint import load_checkpoint
 from vla_core.model.config import Structure
 from vla_core.policy import VlaPolicy
 from vla_core.robot_spec import RobotSpec
-from vla_training.finetuning import prepare_for_training
 from vla_training.init_checkpoint import main
-from vla_training.train_config import TrainConfig, complete_train_config, read_train_config
+from vla_training.training.finetuning import prepare_for_training
+from vla_training.training.train_config import TrainConfig, complete_train_config, read_train_config
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "config" / "train").glob("*.yaml"))

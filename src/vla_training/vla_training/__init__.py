@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Demonstrations to datasets to checkpoints, without ROS: reads bags with ``rosbags`` and never imports rclpy.
+"""Demonstrations to datasets to checkpoints to numbers, without ROS.
 
-``bag_reader`` and ``bag_observations`` turn a bag into the observations that the live node would have made;
-``init_checkpoint`` makes a checkpoint that has not been trained.
+The files here are the commands (``python -m vla_training.<command>``). The rooms: ``bags`` (rosbag2 to
+observations), ``conversion`` (bags to dataset folders), ``datasets`` (folders to batches of windows),
+``training``, ``evaluation``, ``reports`` (pages and pictures), ``robovlms`` (its checkpoints and configurations).
 """

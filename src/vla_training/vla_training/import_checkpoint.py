@@ -20,10 +20,10 @@ from vla_core.model.build import build_model_without_weights
 from vla_core.model.vla import VlaModel
 from vla_core.model.weights import assign_weights, shapes_of, stored_tensors
 from vla_core.robot_spec import RobotSpec
-from vla_training.foreign_weights import read_foreign_weights
-from vla_training.key_report import KeyReport, MissingTensorsError, match_keys, renamed_tensors
-from vla_training.robovlms_config import Translation, translate_robovlms_config
-from vla_training.robovlms_json import Config, read_robovlms_config
+from vla_training.robovlms.config import Translation, translate_robovlms_config
+from vla_training.robovlms.foreign_weights import read_foreign_weights
+from vla_training.robovlms.json_file import Config, read_robovlms_config
+from vla_training.robovlms.key_report import KeyReport, MissingTensorsError, match_keys, renamed_tensors
 
 # CALVIN's own cameras.
 _CALVIN_PICTURES = {

@@ -27,7 +27,7 @@ from vla_core.model.build import build_vla_model
 from vla_core.model.config import ModelConfig
 from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.robot_spec import RobotSpec
-from vla_training.train_config import complete_train_config, read_train_config
+from vla_training.training.train_config import complete_train_config, read_train_config
 
 TINY = "tiny"
 _DEFAULT_MODEL = {"window_size": 8, "chunk_size": 5}

@@ -15,7 +15,7 @@ from vla_core.errors import ConfigError
 from vla_core.model.backbone import backbone_class, backbone_kind_of
 from vla_core.model.config import ModelConfig
 from vla_core.model.prompt import action_token_end
-from vla_training.finetuning import FinetuningConfig
+from vla_training.training.finetuning import FinetuningConfig
 
 
 @dataclass(frozen=True, kw_only=True)

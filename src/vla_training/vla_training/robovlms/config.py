@@ -28,8 +28,8 @@ from vla_core.model.config import (
     Structure,
 )
 from vla_core.robot_spec import CameraName
-from vla_training.robovlms_json import Config, integer, number, per_dimension, section
-from vla_training.robovlms_prompt import RobovlmsTokenizer
+from vla_training.robovlms.json_file import Config, integer, number, per_dimension, section
+from vla_training.robovlms.prompt import RobovlmsTokenizer
 
 _BACKBONES: dict[str, tuple[BackboneKind, str]] = {
     "kosmos": ("kosmos2", "robokosmos"),

@@ -13,7 +13,7 @@ from torch import nn
 from vla_core.errors import ConfigError
 from vla_core.model.lora import add_adapter
 from vla_core.model.vla import VlaModel
-from vla_training.quantization import quantize_to_4_bits
+from vla_training.training.quantization import quantize_to_4_bits
 
 Mode = Literal["full", "frozen", "last_layers", "lora", "qlora"]
 

@@ -9,7 +9,7 @@ from vla_core.observer import Observer
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
 from vla_core.units import NS_PER_S
-from vla_training.bag_reader import BagMessage
+from vla_training.bags.reader import BagMessage
 
 
 def observe_bag(

@@ -11,7 +11,7 @@ from typing import Any
 from vla_core.errors import CheckpointError
 from vla_core.model.config import INSTRUCTION_SLOT, PromptConfig
 from vla_core.model.prompt import read_tokenizer
-from vla_training.robovlms_json import Config
+from vla_training.robovlms.json_file import Config
 
 _UNUSED_WORDS = 10  # that the original leaves free above the action tokens
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

@@ -13,8 +13,8 @@ from vla_core.errors import CheckpointError
 from vla_core.model.config import BackboneKind, Precision
 from vla_core.model.tensor_file import require_weight
 from vla_core.model.weights import Shape
-from vla_training.foreign_weights import ForeignWeights
-from vla_training.robovlms_keys import Placement, place_robovlms_key, weight_scales, whole_key
+from vla_training.robovlms.foreign_weights import ForeignWeights
+from vla_training.robovlms.keys import Placement, place_robovlms_key, weight_scales, whole_key
 
 _SHOWN = 4  # names in a sentence
 
