@@ -6,6 +6,7 @@ this file, so both give the same observations to the bit.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vla_core.actions.gripper import open_from_joint
@@ -15,7 +16,7 @@ from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.codecs.stamp import stamp_ns_of
 from vla_core.errors import CodecError, ObservationRefusedError, RefusalKind
-from vla_core.geometry import Pose
+from vla_core.geometry import FloatArray, Pose
 from vla_core.robot_spec import CameraSpec, RobotSpec
 from vla_core.timeline import Sample, StreamBuffer
 from vla_core.types import Observation, RgbImage
@@ -34,10 +35,26 @@ def stream_topics(spec: RobotSpec) -> dict[str, str]:
     return {**cameras, TCP_POSE: spec.tcp_pose.topic, JOINTS: spec.joints.topic}
 
 
+@dataclass(frozen=True, eq=False)
+class Feeling:
+    """What an observation says apart from its pictures.
+
+    Attributes:
+        pose_tcp_in_base: Measured pose of the tool centre point in the base frame.
+        joint_positions_rad: (J,) float64, in the order of the robot spec.
+        gripper_open: 0 closed, 1 open.
+    """
+
+    pose_tcp_in_base: Pose
+    joint_positions_rad: FloatArray
+    gripper_open: float
+
+
 class Observer:
     """Holds the newest messages of each stream of a robot and makes observations of them. Not thread-safe.
 
-    Streams are the camera names of the robot spec, ``tcp_pose`` and ``joints``.
+    Streams are the camera names of the robot spec, ``tcp_pose`` and ``joints``. The ``delay_ms`` of a stream is taken
+    off its stamps.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
@@ -52,15 +69,30 @@ class Observer:
             TCP_POSE: spec.tcp_pose.max_age_ms,
             JOINTS: spec.joints.max_age_ms,
         }
+        self._delay_ns = {
+            stream: round(delay_ms * NS_PER_MS)
+            for stream, delay_ms in {
+                **{name: camera.delay_ms for name, camera in spec.cameras.items()},
+                TCP_POSE: spec.tcp_pose.delay_ms,
+                JOINTS: spec.joints.delay_ms,
+            }.items()
+        }
 
     @property
     def streams(self) -> tuple[str, ...]:
         """Names of all streams."""
         return tuple(self._buffers)
 
-    def push(self, stream: str, message: Any) -> bool:
-        """Store a message under its header stamp; return whether it is the newest of its stream."""
-        return self._buffers[stream].push(stamp_ns_of(message), message)
+    def push(self, stream: str, message: Any, stamp_ns: int | None = None) -> bool:
+        """Store a message; return whether it is the newest of its stream.
+
+        Args:
+            stream: Where it belongs.
+            message: The message.
+            stamp_ns: When it was made; ``None`` for its header stamp.
+        """
+        stamp_ns = stamp_ns_of(message) if stamp_ns is None else stamp_ns
+        return self._buffers[stream].push(stamp_ns - self._delay_ns[stream], message)
 
     def ages_ms(self, now_ns: int) -> Mapping[str, float]:
         """Return the age of each stream at ``now_ns``, milliseconds; infinite before the first message."""
@@ -79,28 +111,43 @@ class Observer:
         for stream in self._buffers:
             self._fresh_sample(stream, now_ns)
 
+    def select(self, now_ns: int) -> Mapping[str, Sample[Any]]:
+        """Return the sample of each stream that counts at ``now_ns``; no picture is decoded.
+
+        Raises:
+            ObservationRefusedError: A stream is missing, old or frozen.
+        """
+        return {stream: self._fresh_sample(stream, now_ns) for stream in self._buffers}
+
+    def feel(self, samples: Mapping[str, Sample[Any]]) -> Feeling:
+        """Return what selected samples say apart from their pictures.
+
+        Raises:
+            ObservationRefusedError: A sample cannot be decoded.
+        """
+        spec = self._spec
+        names = (*spec.joints.names, spec.gripper.joint)
+        joints = _decode(JOINTS, lambda m: decode_joint_positions(m, names), samples[JOINTS].value)
+        gripper_open = open_from_joint(
+            joints[-1], closed=spec.gripper.joint_closed, opened=spec.gripper.joint_open
+        )
+        return Feeling(self._decode_pose(samples[TCP_POSE]), joints[:-1], gripper_open)
+
     def observe(self, now_ns: int) -> Observation:
         """Return the observation at ``now_ns``.
 
         Raises:
             ObservationRefusedError: A stream is missing, old, frozen or cannot be decoded.
         """
-        samples = {stream: self._fresh_sample(stream, now_ns) for stream in self._buffers}
-        spec = self._spec
-        images = {
-            name: _decode(name, _camera_decoder(camera), samples[name].value)
-            for name, camera in spec.cameras.items()
-        }
-        names = (*spec.joints.names, spec.gripper.joint)
-        joints = _decode(JOINTS, lambda m: decode_joint_positions(m, names), samples[JOINTS].value)
+        samples = self.select(now_ns)
+        images = {name: decode_picture(self._spec, name, samples[name].value) for name in self._spec.cameras}
+        feeling = self.feel(samples)
         return Observation(
             stamp_ns=now_ns,
             images=images,
-            pose_tcp_in_base=self._decode_pose(samples[TCP_POSE]),
-            joint_positions_rad=joints[:-1],
-            gripper_open=open_from_joint(
-                joints[-1], closed=spec.gripper.joint_closed, opened=spec.gripper.joint_open
-            ),
+            pose_tcp_in_base=feeling.pose_tcp_in_base,
+            joint_positions_rad=feeling.joint_positions_rad,
+            gripper_open=feeling.gripper_open,
             source_stamps_ns={stream: sample.stamp_ns for stream, sample in samples.items()},
         )
 
@@ -127,9 +174,7 @@ class Observer:
         if camera is not None and camera.frozen_after_ms is not None:
             still_ms = (sample.stamp_ns - sample.unchanged_since_ns) / NS_PER_MS
             if still_ms >= camera.frozen_after_ms:
-                _decode(
-                    stream, _camera_decoder(camera), sample.value
-                )  # what is wrong as well is worth more to know
+                decode_picture(self._spec, stream, sample.value)  # what is wrong as well is worth more to know
                 sentence = (
                     f"camera '{stream}' has sent the same picture for {still_ms:.0f} ms, the limit is "
                     f"{camera.frozen_after_ms:.0f} ms"
@@ -145,6 +190,15 @@ class Observer:
         ahead_ms = (newest.stamp_ns - now_ns) / NS_PER_MS
         sentence = f"stream '{stream}' is stamped {ahead_ms:.0f} ms in the future; synchronise the clocks"
         return ObservationRefusedError(stream, RefusalKind.INVALID, sentence)
+
+
+def decode_picture(spec: RobotSpec, camera: str, message: Any) -> RgbImage:
+    """Return the (H, W, 3) uint8 RGB picture in a camera's message.
+
+    Raises:
+        ObservationRefusedError: It cannot be decoded, or has another size than the robot spec's.
+    """
+    return _decode(camera, _camera_decoder(spec.cameras[camera]), message)
 
 
 def _camera_decoder(camera: CameraSpec) -> Callable[[Any], RgbImage]:

@@ -31,6 +31,7 @@ class CameraSpec:
         max_age_ms: An image older than this at a tick is refused.
         frozen_after_ms: Identical pictures under fresh stamps for this long or longer are refused; ``null`` for a
             source that may honestly repeat itself (a noise-free rendering).
+        delay_ms: How much later than the exposure the driver stamps; taken off each stamp.
     """
 
     topic: str
@@ -41,10 +42,11 @@ class CameraSpec:
     rate_hz: float
     max_age_ms: float
     frozen_after_ms: float | None
+    delay_ms: float = 0.0
 
     def __post_init__(self) -> None:
         _require_positive(self, "width_px", "height_px")
-        _require_age_above_period(self.rate_hz, self.max_age_ms)
+        _require_age_above_period(self.rate_hz, self.max_age_ms, self.delay_ms)
         if self.frozen_after_ms is not None and self.frozen_after_ms <= 1e3 / self.rate_hz:
             raise ValueError(
                 f"frozen_after_ms {self.frozen_after_ms:g} is not above one camera period of "
@@ -60,14 +62,16 @@ class TcpPoseSpec:
         topic: Relative topic.
         rate_hz: Rate at which the driver publishes.
         max_age_ms: A pose older than this at a tick is refused.
+        delay_ms: How much later than the measurement the driver stamps; taken off each stamp.
     """
 
     topic: str
     rate_hz: float
     max_age_ms: float
+    delay_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_age_above_period(self.rate_hz, self.max_age_ms)
+        _require_age_above_period(self.rate_hz, self.max_age_ms, self.delay_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,7 @@ class JointsSpec:
         upper_rad: Upper limit of each joint, radians.
         rate_hz: Rate at which the driver publishes.
         max_age_ms: A state older than this at a tick is refused.
+        delay_ms: How much later than the measurement the driver stamps; taken off each stamp.
     """
 
     topic: str
@@ -89,9 +94,10 @@ class JointsSpec:
     upper_rad: tuple[float, ...]
     rate_hz: float
     max_age_ms: float
+    delay_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_age_above_period(self.rate_hz, self.max_age_ms)
+        _require_age_above_period(self.rate_hz, self.max_age_ms, self.delay_ms)
         if len(set(self.names)) != len(self.names) or not self.names:
             raise ValueError(f"names must list each joint once, found {list(self.names)}")
         for key in ("lower_rad", "upper_rad"):
@@ -266,11 +272,12 @@ def _require_positive(spec: object, *keys: str) -> None:
             raise ValueError(f"{key} must be above 0, found {getattr(spec, key):g}")
 
 
-def _require_age_above_period(rate_hz: float, max_age_ms: float) -> None:
+def _require_age_above_period(rate_hz: float, max_age_ms: float, delay_ms: float) -> None:
     if rate_hz <= 0:
         raise ValueError(f"rate_hz must be above 0, found {rate_hz:g}")
-    if max_age_ms <= 1e3 / rate_hz:
+    if max_age_ms <= 1e3 / rate_hz + max(delay_ms, 0.0):
+        delay = f" and a delay_ms of {delay_ms:g}" if delay_ms else ""
         raise ValueError(
-            f"max_age_ms {max_age_ms:g} is not above one period of {1e3 / rate_hz:g} ms (rate_hz {rate_hz:g}); "
-            "every sample would be refused. Raise max_age_ms or the driver's rate"
+            f"max_age_ms {max_age_ms:g} is not above one period of {1e3 / rate_hz:g} ms (rate_hz {rate_hz:g})"
+            f"{delay}; every sample would be refused. Raise max_age_ms or the driver's rate"
         )

@@ -21,11 +21,13 @@ class Sample(Generic[V]):
         stamp_ns: Stamp of the message.
         value: The message.
         unchanged_since_ns: Stamp of the oldest message in an unbroken row with the same content as this one.
+        number: How many messages of the stream had arrived before it.
     """
 
     stamp_ns: int
     value: V
     unchanged_since_ns: int
+    number: int
 
 
 class StreamBuffer(Generic[V]):
@@ -47,6 +49,7 @@ class StreamBuffer(Generic[V]):
             raise ValueError(f"capacity must be at least 1, found {capacity}")
         self._same_content = same_content
         self._samples: deque[Sample[V]] = deque(maxlen=capacity)
+        self._num_pushed = 0
         self.num_late = 0
 
     def push(self, stamp_ns: int, value: V) -> bool:
@@ -54,7 +57,9 @@ class StreamBuffer(Generic[V]):
         newest = self.newest
         is_newest = newest is None or stamp_ns > newest.stamp_ns
         self.num_late += not is_newest
-        self._samples.append(Sample(stamp_ns, value, self._unchanged_since_ns(stamp_ns, value)))
+        since_ns = self._unchanged_since_ns(stamp_ns, value)
+        self._samples.append(Sample(stamp_ns, value, since_ns, self._num_pushed))
+        self._num_pushed += 1
         return is_newest
 
     def hold(self, time_ns: int) -> Sample[V] | None:
