@@ -14,7 +14,6 @@ from typing import Literal
 import yaml
 
 from vla_core.config import load_config, to_plain
-from vla_core.errors import InstructionError
 from vla_core.instruction import clean_instruction
 
 EPISODE_FILE = "episode.yaml"
@@ -49,10 +48,7 @@ class EpisodeRecord:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            clean_instruction(self.instruction)
-        except InstructionError as error:
-            raise ValueError(str(error)) from error
+        clean_instruction(self.instruction)
 
     @classmethod
     def load(cls, bag: Path | str) -> "EpisodeRecord | None":

@@ -4,6 +4,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_core.geometry import Pose
 from vla_core.types import Observation
 
 STATE_DIM = 10
@@ -15,6 +16,10 @@ def robot_state(observation: Observation) -> NDArray[np.float32]:
     Two columns of a rotation matrix determine it and have no jump at half a turn (Zhou et al., "On the Continuity
     of Rotation Representations in Neural Networks", 2019). The gripper is 0 closed to 1 open.
     """
-    pose = observation.pose_tcp_in_base
-    columns = pose.matrix[:3, :2].T.ravel()
-    return np.concatenate([pose.position_m, columns, [observation.gripper_open]]).astype(np.float32)
+    return state_of(observation.pose_tcp_in_base, observation.gripper_open)
+
+
+def state_of(pose_tcp_in_base: Pose, gripper_open: float) -> NDArray[np.float32]:
+    """Return (10,) float32, as ``robot_state``."""
+    columns = pose_tcp_in_base.matrix[:3, :2].T.ravel()
+    return np.concatenate([pose_tcp_in_base.position_m, columns, [gripper_open]]).astype(np.float32)

@@ -96,15 +96,27 @@ def action_towards(space: ActionSpace, pose_tcp_in_base: Pose, pose_target_in_ba
     """
     between = tcp_motion_between if space.frame == "tcp" else base_motion_between
     units = between(pose_tcp_in_base, pose_target_in_base) / space.scale
+    return encode_motion(space, units, pose_tcp_in_base.euler_xyz_rad)
+
+
+def encode_motion(space: ActionSpace, units: ArrayLike, euler_xyz_rad: ArrayLike) -> FloatArray:
+    """Return normalised arm actions (..., 6) for motions in units of the scale.
+
+    Args:
+        space: Meaning of the actions.
+        units: (..., 6) motions: seen from the tool for the frame ``tcp``, in base axes for the others.
+        euler_xyz_rad: (..., 3) extrinsic x-y-z angles of the TCP in base, for ``robovlms_tcp``.
+    """
+    encoded = np.asarray(units, dtype=np.float64)
     if space.normalization is not None:
-        units = normalize(units, space.normalization)
+        encoded = normalize(encoded, space.normalization)
     if space.standardization is not None:
-        units = standardize(units, space.standardization)
+        encoded = standardize(encoded, space.standardization)
     if space.mu_law is not None:
-        units = compand(units, space.mu_law)
+        encoded = compand(encoded, space.mu_law)
     if space.frame == "robovlms_tcp":
-        units = base_to_robovlms_tcp(units, pose_tcp_in_base.euler_xyz_rad)
-    return units
+        encoded = base_to_robovlms_tcp(encoded, euler_xyz_rad)
+    return encoded
 
 
 def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLike) -> FloatArray:

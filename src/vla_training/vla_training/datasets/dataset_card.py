@@ -9,6 +9,8 @@ from vla_core.checkpoint_card import PictureSize, RobotSnapshot
 from vla_core.config import load_config
 
 DATASET_FILE = "dataset.yaml"
+GRIPPER_WIDTH_OPEN_M = 0.08
+"""Width of CALVIN's open gripper; ``robot_obs[6]`` of every dataset is ``gripper_open`` times this."""
 
 
 @dataclass(frozen=True, kw_only=True)

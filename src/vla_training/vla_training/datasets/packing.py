@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A split in CALVIN's layout to the packed layout: resumable, and there only when it is whole."""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from vla_core.model.resize import resize
+from vla_training.datasets.calvin_folder import CAMERA_KEYS, CalvinFolder
+from vla_training.datasets.dataset_error import DatasetError
+from vla_training.datasets.frame_store import Ids
+from vla_training.datasets.packed_folder import PACKED_FILE, packed_header
+
+_BATCH = 64
+_READERS = 8
+_PROGRESS = "progress.json"
+
+
+def pack_split(source: CalvinFolder, target: Path, *, size_px: int | None = None) -> Path:
+    """Write a split in the packed layout; return its folder. What an interrupted run has packed is kept.
+
+    Args:
+        source: The split to read; only frames that a sentence reaches are packed.
+        target: Folder to make.
+        size_px: Side of square pictures, resized exactly as a model would; ``None`` keeps them as they are.
+
+    Raises:
+        DatasetError: A frame cannot be read, or the target holds another dataset.
+    """
+    if (target / PACKED_FILE).exists():
+        return target
+    numbers = source.numbers
+    if not len(numbers.ids):
+        raise DatasetError(f"{source.folder}: no sentence reaches a frame; there is nothing to pack")
+    cameras = _cameras_of(source, int(numbers.ids[0]))
+    partial = target.with_name(f".{target.name}.packing")
+    partial.mkdir(parents=True, exist_ok=True)
+    done = _frames_done(partial, source, size_px)
+    arrays = {camera: _open_array(partial, camera, source, size_px, resumes=done > 0) for camera in cameras}
+    with tqdm(total=len(numbers.ids), initial=done, desc=f"packing {source.folder}", unit="frame") as bar:
+        for rows in _batches(done, len(numbers.ids)):
+            for camera, array in arrays.items():
+                array[rows] = _resized(_read(source, camera, numbers.ids[rows]), size_px)
+                array.flush()
+            _note_progress(partial, source, size_px, rows.stop)
+            bar.update(rows.stop - rows.start)
+    for name in ("ids", "robot_obs", "rel_actions"):
+        np.save(partial / f"{name}.npy", getattr(numbers, name))
+    (partial / PACKED_FILE).write_text(packed_header(cameras, source.annotations), encoding="utf-8")
+    (partial / _PROGRESS).unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return partial.rename(target)
+
+
+def _cameras_of(source: CalvinFolder, frame_id: int) -> list[str]:
+    path = source.frame_path(frame_id)
+    try:
+        with np.load(path, allow_pickle=False) as frame:
+            return [camera for camera, key in CAMERA_KEYS.items() if key in frame.files]
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read: {error}. Copy the file again") from error
+
+
+def _batches(first: int, total: int) -> Iterator[slice]:
+    for begin in range(first, total, _BATCH):
+        yield slice(begin, min(begin + _BATCH, total))
+
+
+def _read(source: CalvinFolder, camera: str, ids: Ids) -> NDArray[np.uint8]:
+    with ThreadPoolExecutor(_READERS) as pool:
+        return np.concatenate(list(pool.map(lambda frame_id: source.pictures(camera, [frame_id]), ids)))
+
+
+def _resized(pictures: NDArray[np.uint8], size_px: int | None) -> NDArray[np.uint8]:
+    count, height, width, _ = pictures.shape
+    if size_px is None or (height, width) == (size_px, size_px):
+        return pictures
+    planes = torch.from_numpy(pictures).permute(0, 3, 1, 2).flatten(0, 1)
+    squares = resize(planes, size_px, "bicubic").to(torch.uint8)
+    return squares.view(count, 3, size_px, size_px).permute(0, 2, 3, 1).numpy()
+
+
+def _open_array(
+    folder: Path, camera: str, source: CalvinFolder, size_px: int | None, *, resumes: bool
+) -> "np.memmap[Any, Any]":
+    path = folder / f"{camera}.npy"
+    if resumes:
+        return np.lib.format.open_memmap(path, mode="r+")
+    ids = source.numbers.ids
+    _, height, width, _ = source.pictures(camera, ids[:1]).shape
+    side = (height, width) if size_px is None else (size_px, size_px)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(ids), *side, 3))
+
+
+def _state(source: CalvinFolder, size_px: int | None) -> dict[str, Any]:
+    ids: Sequence[int] = source.numbers.ids.tolist()
+    return {"source": str(source.folder.resolve()), "size_px": size_px, "frames": len(ids), "first": ids[0]}
+
+
+def _note_progress(folder: Path, source: CalvinFolder, size_px: int | None, done: int) -> None:
+    partial = folder / f".{_PROGRESS}"
+    partial.write_text(json.dumps({**_state(source, size_px), "done": done}))
+    partial.replace(folder / _PROGRESS)
+
+
+def _frames_done(folder: Path, source: CalvinFolder, size_px: int | None) -> int:
+    path = folder / _PROGRESS
+    if not path.exists():
+        return 0
+    found = json.loads(path.read_text())
+    done = int(found.pop("done"))
+    if found != _state(source, size_px):
+        raise DatasetError(
+            f"{folder}: holds the beginning of another packing ({found}). Remove it, or pack the same dataset"
+        )
+    return done

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics of a source's actions, kept in the checkpoint that learned from them."""
+
+from typing import Any
+
+import numpy as np
+
+from vla_core.actions.action_space import ActionSpace
+from vla_core.actions.normalization import NormalizationSpec
+from vla_core.geometry import FloatArray
+from vla_training.datasets.dataset_error import DatasetError
+from vla_training.datasets.frame_store import FrameStore
+from vla_training.datasets.policy_actions import units_of_actions
+
+DIMENSIONS = ("dx", "dy", "dz", "droll", "dpitch", "dyaw")
+
+
+def used_units(store: FrameStore, space: ActionSpace) -> FloatArray:
+    """Return (F, 6) the motions of a split in units of the policy's scale, without those that no sample uses."""
+    numbers = store.numbers
+    is_end = np.isin(numbers.ids, [annotation.end for annotation in store.annotations])
+    return units_of_actions(numbers, store.card.action_space, space)[~is_end]
+
+
+def action_statistics(store: FrameStore, units: FloatArray) -> dict[str, Any]:
+    """Return plain data about a source: sizes, and numbers for each dimension in units of the policy's scale."""
+    low, high = np.percentile(units, [1, 99], axis=0) if len(units) else np.zeros((2, 6))
+    rows = {"q01": low, "q99": high}
+    if len(units):
+        rows |= {"mean": units.mean(0), "std": units.std(0), "min": units.min(0), "max": units.max(0)}
+    return {
+        "dataset": store.folder.parent.name,
+        "split": store.folder.name,
+        "num_annotations": len(store.annotations),
+        "num_instructions": len({annotation.instruction for annotation in store.annotations}),
+        "num_actions": len(units),
+        "dimensions": list(DIMENSIONS),
+        **{name: [float(value) for value in row] for name, row in rows.items()},
+    }
+
+
+def percentile_range(units: FloatArray) -> NormalizationSpec:
+    """Return the range between the 1st and the 99th percentile of each dimension.
+
+    Raises:
+        DatasetError: A dimension does not vary.
+    """
+    low, high = np.percentile(units, [1, 99], axis=0)
+    flat = [name for name, a, b in zip(DIMENSIONS, low, high, strict=True) if not a < b]
+    if flat:
+        raise DatasetError(
+            f"actions: {', '.join(flat)} does not vary between the 1st and the 99th percentile, so it cannot be "
+            "normalised by them. Use a fixed range (data.normalization: 0.65)"
+        )
+    return NormalizationSpec(low=tuple(low.tolist()), high=tuple(high.tolist()))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows of one split as samples: pictures as they are stored, actions in the space of the policy.
+
+Only the W pictures of the window are read; the pictures behind it, which RoboVLMs loads too, serve no loss.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from vla_core.actions.action_space import ActionSpace
+from vla_training.datasets.frame_store import FrameStore
+from vla_training.datasets.policy_actions import policy_actions, robot_states
+from vla_training.datasets.window_index import action_frames, index_windows
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSample:
+    """One window.
+
+    Attributes:
+        pictures: Camera to (W, H, W, 3) uint8.
+        actions: (W + N - 1, 7) float32 in the policy's space: action of each tick, then of the frames behind it.
+        is_valid: (W + N - 1,) False at and behind the end of the annotation.
+        state: (W, 10) float32 measured state of each tick.
+        instruction: The sentence.
+        number: Which sample of the run this is; what is drawn at random for it depends on this alone.
+    """
+
+    pictures: Mapping[str, NDArray[np.uint8]]
+    actions: NDArray[np.float32]
+    is_valid: NDArray[np.bool_]
+    state: NDArray[np.float32]
+    instruction: str
+    number: int
+
+
+class WindowDataset(Dataset[WindowSample]):
+    """Windows of one split.
+
+    Args:
+        store: The split.
+        space: Meaning of the policy's actions.
+        cameras: Cameras to read.
+        window_size: W, ticks of a window.
+        chunk_size: N, actions of a chunk.
+        stride: Frames between the beginnings of two windows.
+
+    Attributes:
+        index: Its windows.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        space: ActionSpace,
+        *,
+        cameras: Sequence[str],
+        window_size: int,
+        chunk_size: int,
+        stride: int = 1,
+    ) -> None:
+        self._store = store
+        self._cameras = tuple(cameras)
+        self._window_size, self._chunk_size = window_size, chunk_size
+        self._actions = policy_actions(store.numbers, store.card.action_space, space)
+        self._states = robot_states(store.numbers)
+        self.index = index_windows(store.annotations, window_size, stride)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> WindowSample:
+        """Return a window; a key may be (window, number of the sample in the run)."""
+        window, number = key if isinstance(key, tuple) else (key, key)
+        start = int(self.index.starts[window])
+        annotation = self._store.annotations[int(self.index.annotation[window])]
+        frames, is_valid = action_frames(start, annotation.end, self._window_size, self._chunk_size)
+        rows = self._store.numbers.rows(frames)
+        ticks = frames[: self._window_size]
+        return WindowSample(
+            pictures={camera: self._store.pictures(camera, ticks) for camera in self._cameras},
+            actions=self._actions[rows],
+            is_valid=is_valid,
+            state=self._states[rows[: self._window_size]],
+            instruction=annotation.instruction,
+            number=number,
+        )
