@@ -53,8 +53,8 @@ class Feeling:
 class Observer:
     """Holds the newest messages of each stream of a robot and makes observations of them. Not thread-safe.
 
-    Streams are the camera names of the robot spec, ``tcp_pose`` and ``joints``. The ``delay_ms`` of a stream is taken
-    off its stamps.
+    Streams are the camera names of the robot spec, ``tcp_pose`` and ``joints``. The ``delay_ms`` of a stream is
+    taken off its stamps.
     """
 
     def __init__(self, spec: RobotSpec) -> None:

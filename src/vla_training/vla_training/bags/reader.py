@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of a rosbag2 (MCAP or sqlite3), by stream of the robot spec, without ROS."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
-
-from vla_core.errors import VlaError
 from vla_core.observer import stream_topics
 from vla_core.robot_spec import RobotSpec
+from vla_training.bags.bag_folder import Bag, find_bags
+from vla_training.bags.message_types import MessageTypes
+from vla_training.bags.raw_message import BagError
+from vla_training.bags.stored_messages import stored_messages
 
-
-class BagError(VlaError):
-    """A bag cannot be read, or lacks what the robot spec names."""
+__all__ = ["BagError", "BagMessage", "absolute_topic", "read_bag", "require_topics"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +31,54 @@ class BagMessage:
     message: Any
 
 
-def read_bag(path: Path | str, spec: RobotSpec) -> Iterator[BagMessage]:
+def read_bag(path: Path | str, spec: RobotSpec, namespace: str = "") -> Iterator[BagMessage]:
     """Yield the messages of the robot's streams in the order in which they were received.
 
     Args:
-        path: Folder of the bag (the one with ``metadata.yaml``).
-        spec: The robot; its relative topics are looked up below the root namespace.
+        path: Folder of one bag, or one storage file.
+        spec: The robot.
+        namespace: Where its relative topics are looked up; empty for the root.
 
     Raises:
-        BagError: The bag cannot be read, or a topic of the robot spec is absent.
+        BagError: The bag cannot be read or is damaged (after every message before the damage), or a topic of the
+            robot spec is absent.
     """
-    topics = {f"/{topic.lstrip('/')}": stream for stream, topic in stream_topics(spec).items()}
-    try:
-        with AnyReader([Path(path)], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            absent = sorted(set(topics) - set(reader.topics))
-            if absent:
-                raise BagError(
-                    f"{path}: topic '{absent[0]}' of robot '{spec.name}' is not in the bag; it holds "
-                    f"{sorted(reader.topics)}. Correct the robot spec or record that topic"
-                )
-            connections = [connection for connection in reader.connections if connection.topic in topics]
-            for connection, received_ns, data in reader.messages(connections=connections):
-                message = reader.deserialize(data, connection.msgtype)
-                yield BagMessage(received_ns, topics[connection.topic], message)
-    except AnyReaderError as error:
-        raise BagError(f"{path}: not a readable rosbag2: {error}") from error
+    bag = _only_bag(Path(path))
+    topics = {absolute_topic(topic, namespace): stream for stream, topic in stream_topics(spec).items()}
+    recorded = bag.recorded_topics()
+    if recorded is not None:
+        require_topics(bag, spec, topics, recorded)
+    types, seen = MessageTypes(), set[str]()
+    for raw in stored_messages(bag, topics, types):
+        seen.add(raw.topic)
+        yield BagMessage(raw.received_ns, topics[raw.topic], types.decode(raw))
+    require_topics(bag, spec, topics, seen)
+
+
+def absolute_topic(topic: str, namespace: str = "") -> str:
+    """Return the absolute name of a topic of the robot spec in a namespace."""
+    parts = [] if topic.startswith("/") else namespace.split("/")
+    return "/" + "/".join(part for part in (*parts, *topic.split("/")) if part)
+
+
+def require_topics(
+    bag: Bag, spec: RobotSpec, topics: Mapping[str, str], recorded: frozenset[str] | set[str]
+) -> None:
+    """Check that a bag holds each topic.
+
+    Raises:
+        BagError: One is absent; the sentence names it.
+    """
+    absent = sorted(set(topics) - recorded)
+    if absent:
+        raise BagError(
+            f"{bag.folder}: topic '{absent[0]}' of robot '{spec.name}' is not in the bag; it holds "
+            f"{sorted(recorded)}. Correct the robot spec or record that topic"
+        )
+
+
+def _only_bag(path: Path) -> Bag:
+    bags = find_bags([path])
+    if len(bags) > 1:
+        raise BagError(f"{path}: {len(bags)} bags lie there. Give one of {[bag.name for bag in bags]}")
+    return bags[0]
