@@ -23,5 +23,11 @@ setup(
     maintainer_email="maintainers@vla-suite.dev",
     description="Lifecycle node that runs a vision-language-action policy behind a guard.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["policy_node = vla_policy_node.policy_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "policy_node = vla_policy_node.policy_node:main",
+            "episode_recorder = vla_policy_node.recording.episode_recorder:main",
+            "record_keyboard = vla_policy_node.recording.record_keyboard:main",
+        ]
+    },
 )

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which topics an episode holds: those of the robot spec, the instruction and the episode's own events."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vla_core.episode_record import EPISODE_TOPIC, INSTRUCTION_TOPIC
+from vla_core.observer import JOINTS, TCP_POSE
+from vla_core.robot_spec import RobotSpec
+
+INSTRUCTION_TYPE = "vla_msgs/msg/Instruction"
+EPISODE_TYPE = "vla_msgs/msg/EpisodeEvent"
+_STATE_TYPES = {TCP_POSE: "geometry_msgs/msg/PoseStamped", JOINTS: "sensor_msgs/msg/JointState"}
+_COMMAND_TYPES = {
+    "target_pose": "geometry_msgs/msg/PoseStamped",
+    "twist": "geometry_msgs/msg/TwistStamped",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "forward_position": "std_msgs/msg/Float64MultiArray",
+}
+_GRIPPER_TYPE = "std_msgs/msg/Float64MultiArray"
+_UNSTAMPED_TYPES = {"std_msgs/msg/Float64MultiArray"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedTopic:
+    """One topic of an episode.
+
+    Attributes:
+        name: Resolved name, the one in the bag.
+        type: ROS type of its messages.
+        stream: What it is to the robot, for example ``static``, ``tcp_pose`` or ``command.twist``.
+        rate_hz: Rate that the robot spec promises; ``None`` where it promises none.
+        is_camera: Whether its messages are pictures.
+        may_repeat: Whether its pictures may honestly repeat themselves.
+    """
+
+    name: str
+    type: str
+    stream: str
+    rate_hz: float | None = None
+    is_camera: bool = False
+    may_repeat: bool = False
+
+    @property
+    def is_required(self) -> bool:
+        """Whether an episode without it is of no use."""
+        return self.rate_hz is not None
+
+    @property
+    def is_stamped(self) -> bool:
+        """Whether its messages begin with a ``std_msgs/msg/Header``."""
+        return self.type not in _UNSTAMPED_TYPES
+
+
+def robot_topics(spec: RobotSpec, resolve: Callable[[str], str]) -> tuple[RecordedTopic, ...]:
+    """Return the topics of a robot spec: streams first, then commands.
+
+    Args:
+        spec: The robot.
+        resolve: Gives the full name of a relative topic (``Node.resolve_topic_name``).
+    """
+    cameras = [
+        RecordedTopic(
+            name=resolve(camera.topic),
+            type=camera.type,
+            stream=name,
+            rate_hz=camera.rate_hz,
+            is_camera=True,
+            may_repeat=camera.frozen_after_ms is None,
+        )
+        for name, camera in spec.cameras.items()
+    ]
+    states = [
+        RecordedTopic(name=resolve(state.topic), type=_STATE_TYPES[stream], stream=stream, rate_hz=state.rate_hz)
+        for stream, state in ((TCP_POSE, spec.tcp_pose), (JOINTS, spec.joints))
+    ]
+    commands = [
+        RecordedTopic(name=resolve(topic), type=_COMMAND_TYPES[interface], stream=f"command.{interface}")
+        for interface, topic in spec.command.topics.items()
+    ]
+    gripper = RecordedTopic(name=resolve(spec.gripper.topic), type=_GRIPPER_TYPE, stream="gripper")
+    return (*cameras, *states, *commands, gripper)
+
+
+def spoken_topics(resolve: Callable[[str], str]) -> tuple[RecordedTopic, RecordedTopic]:
+    """Return the topic of the sentence and that of the episode's events."""
+    instruction = resolve(INSTRUCTION_TOPIC.lstrip("/"))
+    episode = resolve(EPISODE_TOPIC.lstrip("/"))
+    return (
+        RecordedTopic(name=instruction, type=INSTRUCTION_TYPE, stream="instruction"),
+        RecordedTopic(name=episode, type=EPISODE_TYPE, stream="episode"),
+    )
