@@ -22,6 +22,7 @@ setup(
     entry_points={
         "console_scripts": [
             "ask = vla_training.ask:main",
+            "bag_to_dataset = vla_training.bag_to_dataset:main",
             "import_checkpoint = vla_training.import_checkpoint:main",
             "init_checkpoint = vla_training.init_checkpoint:main",
         ]

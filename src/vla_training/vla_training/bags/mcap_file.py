@@ -2,18 +2,25 @@
 """MCAP from the beginning to its end or to the first damage: no index is needed, every checksum is compared."""
 
 from collections.abc import Iterator
-from typing import IO
+from typing import Protocol
 
 from mcap.records import Channel, DataEnd, Message, Schema
 from mcap.stream_reader import StreamReader
 
-from vla_training.bags.raw_message import Advance, DamagedBagError, RawMessage, Record, TypeDefinition
+from vla_training.bags.raw_message import DamagedBagError, RawMessage, Record, TypeDefinition
+
+
+class Readable(Protocol):
+    """Bytes that are read from the beginning to the end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most ``size`` bytes; nothing at the end."""
 
 
 class _WholeReads:
     """A stream in which a read that meets the end early is an error: half a record is never taken for a whole."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
@@ -27,7 +34,7 @@ class _WholeReads:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def mcap_records(stream: IO[bytes], where: str, advance: Advance) -> Iterator[Record]:
+def mcap_records(stream: Readable, where: str) -> Iterator[Record]:
     """Yield type definitions and messages in the order of the file.
 
     A file that lacks only its summary, as after a crash, gives every message.
@@ -35,7 +42,6 @@ def mcap_records(stream: IO[bytes], where: str, advance: Advance) -> Iterator[Re
     Args:
         stream: The file, at its beginning.
         where: Name of the file, for errors.
-        advance: Told the number of message bytes.
 
     Raises:
         DamagedBagError: The file ends early, or its bytes are not what was written; after every message before it.
@@ -63,7 +69,6 @@ def mcap_records(stream: IO[bytes], where: str, advance: Advance) -> Iterator[Re
             schema = schemas.get(channel.schema_id) if channel else None
             if channel is None or schema is None:
                 raise DamagedBagError(f"{where}: damaged: a message of an unknown channel was found")
-            advance(len(record.data))
             yield RawMessage(record.log_time, channel.topic, schema.name, record.data)
 
 

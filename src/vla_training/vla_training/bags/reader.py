@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla_core.observer import stream_topics
+from vla_core.observer import JOINTS, TCP_POSE, stream_topics
 from vla_core.robot_spec import RobotSpec
 from vla_training.bags.bag_folder import Bag, find_bags
 from vla_training.bags.message_types import MessageTypes
-from vla_training.bags.raw_message import BagError
+from vla_training.bags.raw_message import BagError, RawMessage
 from vla_training.bags.stored_messages import stored_messages
 
-__all__ = ["BagError", "BagMessage", "absolute_topic", "read_bag", "require_topics"]
+__all__ = ["BagError", "BagMessage", "absolute_topic", "read_bag", "require_topics", "require_type"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,7 @@ def read_bag(path: Path | str, spec: RobotSpec, namespace: str = "") -> Iterator
     types, seen = MessageTypes(), set[str]()
     for raw in stored_messages(bag, topics, types):
         seen.add(raw.topic)
+        require_type(raw, topics[raw.topic], spec)
         yield BagMessage(raw.received_ns, topics[raw.topic], types.decode(raw))
     require_topics(bag, spec, topics, seen)
 
@@ -74,6 +75,21 @@ def require_topics(
         raise BagError(
             f"{bag.folder}: topic '{absent[0]}' of robot '{spec.name}' is not in the bag; it holds "
             f"{sorted(recorded)}. Correct the robot spec or record that topic"
+        )
+
+
+def require_type(raw: RawMessage, stream: str, spec: RobotSpec) -> None:
+    """Check that a message has the type that the robot spec gives to its stream.
+
+    Raises:
+        BagError: It has not.
+    """
+    types = {TCP_POSE: "geometry_msgs/msg/PoseStamped", JOINTS: "sensor_msgs/msg/JointState"}
+    expected = spec.cameras[stream].type if stream in spec.cameras else types[stream]
+    if raw.type != expected:
+        raise BagError(
+            f"{raw.topic}: the type in the bag is {raw.type}, robot '{spec.name}' says {expected}. "
+            "Correct the robot spec"
         )
 
 

@@ -12,7 +12,7 @@ import zstandard
 
 from vla_core.units import NS_PER_MS
 from vla_training.bags.bag_folder import Bag
-from vla_training.bags.mcap_file import mcap_records
+from vla_training.bags.mcap_file import Readable, mcap_records
 from vla_training.bags.message_types import MessageTypes
 from vla_training.bags.raw_message import (
     Advance,
@@ -85,17 +85,31 @@ def _records(path: Path, where: str, advance: Advance) -> Iterator[Record]:
             with tempfile.TemporaryDirectory() as folder:
                 plain = Path(folder) / "unpacked.db3"
                 with path.open("rb") as source, plain.open("wb") as target:
-                    shutil.copyfileobj(_unzipped(source), target)
-                yield from sqlite_records(plain, where, advance)
+                    shutil.copyfileobj(_unzipped(_Counted(source, advance)), target)
+                yield from sqlite_records(plain, where, ignore_progress)
             return
         with path.open("rb") as file:
-            yield from mcap_records(_unzipped(file) if packed else file, where, advance)
+            counted = _Counted(file, advance)
+            yield from mcap_records(_unzipped(counted) if packed else counted, where)
     except (OSError, zstandard.ZstdError) as error:
         raise DamagedBagError(f"{where}: damaged: {error}") from error
 
 
-def _unzipped(file: IO[bytes]) -> IO[bytes]:
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+class _Counted:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+        self._file, self._advance = file, advance
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._advance(len(data))
+        return data
+
+
+def _unzipped(file: Readable) -> Readable:
+    # The annotation of zstandard asks for a whole file object; it only reads.
+    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)  # type: ignore[arg-type]
 
 
 def _unpacked(message: RawMessage, path: Path) -> RawMessage:

@@ -17,6 +17,7 @@ from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
 
 Split = Literal["training", "validation"]
+SPLITS: tuple[Split, ...] = ("training", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
