@@ -7,31 +7,20 @@ to disk in Hugging Face's layout and then loaded like a pretrained one.
 
 import argparse
 import math
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-import torch
-
 from vla_core.actions.action_space import ActionFrame, ActionSpace
-from vla_core.checkpoint import Checkpoint, load_tokenizer, save_checkpoint
-from vla_core.checkpoint_card import CheckpointCard, RobotSnapshot
+from vla_core.checkpoint import save_checkpoint
+from vla_core.checkpoint_card import RobotSnapshot
 from vla_core.errors import VlaError
-from vla_core.model.backbone import load_pretrained_backbone
-from vla_core.model.build import build_vla_model
-from vla_core.model.config import ModelConfig
-from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
 from vla_core.robot_spec import RobotSpec
-from vla_training.training.train_config import complete_train_config, read_train_config
+from vla_training.training.start import TINY, backbone_folder, new_checkpoint, with_model_defaults
+from vla_training.training.train_config import read_train_config
 
-TINY = "tiny"
-_DEFAULT_MODEL = {"window_size": 8, "chunk_size": 5}
-_TINY_MODEL = {"head": {"hidden_size": 128, "mlp_sizes": [128, 64]}}
 _ACTION_SPACE = ActionSpace(frame="tcp")
 
 
@@ -67,40 +56,25 @@ def init_checkpoint(
     """
     if not 0 < rate_hz < math.inf:
         raise VlaError(f"rate_hz must be above 0 and finite, found {rate_hz:g}")
-    data = read_train_config(config)
-    given = {"window_size": window_size, "chunk_size": chunk_size}
-    data["model"] = {
-        **_DEFAULT_MODEL,
-        **(_TINY_MODEL if backbone == TINY else {}),
-        **data.get("model", {}),
-        **{key: value for key, value in given.items() if value is not None},
-    }
-    with _backbone_folder(backbone, seed) as folder, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        where, cameras = str(config or "model"), list(spec.cameras)
-        settings = complete_train_config(data, backbone_dir=folder, cameras=cameras, where=where)
-        model = build_vla_model(settings.model, load_pretrained_backbone(settings.model.backbone, folder))
-        model.init_new_tokens()
-        card = _untrained_card(settings.model, spec, action_space or _ACTION_SPACE, 1.0 / rate_hz)
-        checkpoint = Checkpoint(
-            model=model,
-            card=card,
-            tokenizer=load_tokenizer(model, folder),
-            backbone_dir=folder,
+    where = str(config or "model")
+    data = with_model_defaults(read_train_config(config), backbone, window_size=window_size, chunk_size=chunk_size)
+    with backbone_folder(backbone, seed) as folder:
+        made, _ = new_checkpoint(
+            data,
+            folder,
+            robot=RobotSnapshot.of(spec),
+            action_space=action_space or _ACTION_SPACE,
+            period_s=1.0 / rate_hz,
+            seed=seed,
+            where=where,
+        )
+        made.card.contract.check_fits(spec)
+        checkpoint = replace(
+            made,
             statistics={"num_episodes": 0, "num_actions": 0},
             training={"is_trained": False, "seed": seed, "backbone": Path(backbone).name},
         )
         return save_checkpoint(checkpoint, out, overwrite=overwrite)
-
-
-def _untrained_card(
-    model: ModelConfig, spec: RobotSpec, action_space: ActionSpace, period_s: float
-) -> CheckpointCard:
-    card = CheckpointCard(
-        model=model, action_space=action_space, period_s=period_s, is_trained=False, robot=RobotSnapshot.of(spec)
-    )
-    card.contract.check_fits(spec)
-    return card
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,18 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(f"UNTRAINED checkpoint (random [LRN] token and head, seed {options.seed}) written to {out}")
     return 0
-
-
-@contextmanager
-def _backbone_folder(backbone: str, seed: int) -> Iterator[Path]:
-    if backbone != TINY:
-        yield Path(backbone)
-        return
-    folder = Path(tempfile.mkdtemp(prefix="tiny_kosmos2."))
-    try:
-        yield write_tiny_kosmos2(folder, seed=seed)
-    finally:
-        shutil.rmtree(folder)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -80,11 +80,16 @@ class Answerer:
         config.update(**greedy, **unused)
         return {"generation_config": config}
 
-    def inputs(self, question: str, image_3SS: Tensor) -> dict[str, Any]:
+    def inputs(self, question: str, image_3SS: Tensor, answer: str | None = None) -> dict[str, Any]:
         """Return the arguments of the transformers model for a question about a preprocessed picture.
 
+        Args:
+            question: Plain text.
+            image_3SS: Preprocessed picture, on the device of the weights.
+            answer: Stands behind the question as if the model had said it; see ``answer_ids``.
+
         Raises:
-            InstructionError: The question is empty or holds a control word.
+            InstructionError: The question or the answer is empty or holds a control word.
         """
         self._require_plain(question)
         form = self.backbone.question
@@ -94,9 +99,22 @@ class Answerer:
             num_places = self.backbone.num_image_tokens - len(form.before) - len(form.after)
         text = form.fill(question.strip(), num_places)
         ids = self.tokenizer(text, add_special_tokens=form.special_tokens)["input_ids"]
+        if answer is not None:
+            ids = [*ids, *self.answer_ids(answer)]
         ids_1L = torch.tensor([ids], device=image_3SS.device)
         inputs = self.backbone.native_inputs(ids_1L, self._is_place(ids_1L, num_places), image_3SS[None, None])
         return {"attention_mask": torch.ones_like(ids_1L), **inputs}
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Return the tokens of an answer and of the end of the text behind it.
+
+        Raises:
+            InstructionError: The answer is empty or holds a control word.
+        """
+        self._require_plain(answer)
+        ids: list[int] = self.tokenizer(answer.strip(), add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        return ids if end is None else [*ids, end]
 
     def _is_place(self, ids_1L: Tensor, num_places: int) -> Tensor:
         """Return (1, L) True where a token stands for a part of the picture."""
@@ -110,11 +128,11 @@ class Answerer:
             )
         return is_word_1L & (is_word_1L.cumsum(dim=1) > num_other)
 
-    def _require_plain(self, question: str) -> None:
-        if not question.strip():
+    def _require_plain(self, text: str) -> None:
+        if not text.strip():
             raise InstructionError("the question is empty; give some text")
         for word in self.tokenizer.get_added_vocab():
-            if word in question:
+            if word in text:
                 raise InstructionError(f"the question holds '{word}', a control word of the model; leave it out")
 
 

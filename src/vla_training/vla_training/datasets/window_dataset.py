@@ -73,6 +73,11 @@ class WindowDataset(Dataset[WindowSample]):
     def __len__(self) -> int:
         return len(self.index)
 
+    def sampled_actions(self, count: int) -> NDArray[np.float32]:
+        """Return at most so many actions (n, 7), spread evenly over the split's windows."""
+        windows = np.linspace(0, len(self.index) - 1, min(count, len(self.index))).astype(np.int64)
+        return self._actions[self._store.numbers.rows(self.index.starts[windows])]
+
     def __getitem__(self, key: int | tuple[int, int]) -> WindowSample:
         """Return a window; a key may be (window, number of the sample in the run)."""
         window, number = key if isinstance(key, tuple) else (key, key)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of windows as the tensors that the objective reads, on the device of the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vla_core.model.config import ModelConfig
+from vla_core.model.prompt import PromptTokenizer
+from vla_training.datasets.augmentation import Augmentation
+from vla_training.datasets.batches import WindowBatch, pictures_to_device, target_chunks
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInputs:
+    """One batch for ``Objective``.
+
+    Attributes:
+        tensors: What is on the device.
+        sentences: B sentences.
+        has_padding: Whether they have different lengths.
+    """
+
+    tensors: Mapping[str, Tensor]
+    sentences: tuple[str, ...]
+    has_padding: bool
+
+
+def model_inputs(
+    batch: WindowBatch,
+    config: ModelConfig,
+    tokenizer: PromptTokenizer,
+    augmentation: Augmentation | None,
+    device: torch.device,
+    *,
+    share: float = 1.0,
+) -> ModelInputs:
+    """Return a batch as a model reads it.
+
+    Args:
+        batch: The batch.
+        config: Of the model.
+        tokenizer: Of the model.
+        augmentation: What is drawn at random; ``None`` leaves pictures as they are.
+        device: Of the model.
+        share: Factor of the policy's loss; see ``step_shares``.
+    """
+    tokens = tokenizer(batch.instructions)
+    target = target_chunks(batch, config.window_size, config.chunk_size, device)
+    tensors = {
+        "images": pictures_to_device(batch, config.cameras, config.image, augmentation, device=device),
+        "ids": tokens.ids.to(device),
+        "mask": tokens.mask.to(device),
+        "state": batch.state.to(device),
+        "actions": batch.actions[:, : config.window_size].to(device),
+        "arm": target.arm,
+        "gripper_open": target.gripper_open,
+        "is_valid": target.is_valid,
+        "share": torch.tensor(share, device=device),
+    }
+    return ModelInputs(tensors, tokens.sentences, tokens.has_padding)
