@@ -70,7 +70,7 @@ def _totals(bags: Sequence[Mapping[str, Any]], episodes: Sequence[StoredEpisode]
     frames = sum(own["frames"] for own in used)
     names = used[0]["clipped"] if used else {}
     clipped = {name: sum(own["clipped"][name] * own["frames"] for own in used) / frames for name in names}
-    splits = {
+    splits: dict[str, Any] = {
         split: {
             "episodes": sum(episode.split == split for episode in episodes),
             "frames": sum(episode.num_frames for episode in episodes if episode.split == split),
