@@ -133,14 +133,14 @@ class EpisodeControl:
         Raises:
             EpisodeError: There is none, or it is discarded already.
         """
-        if self._current is not None:
-            name = self._end("unknown", "", is_discarded=True).name
-        else:
-            name = self._named("")
-            self._announce("discard", name, "", "unknown")
+        name, is_announced = self._named(""), self._current is not None
+        if is_announced:
+            self._end("unknown", "", is_discarded=True)
         if self._is_unsettled(name):
             raise EpisodeError(f"episode '{name}' is still being written; ask again")
-        self._shelf.discard(name)
+        record = self._shelf.discard(name)
+        if not is_announced:
+            self._announce("discard", name, record.instruction, record.outcome)
         return f"episode '{name}' is discarded; it lies in {self._shelf.output_dir / DISCARDED_FOLDER}"
 
     def relabel(self, name: str, instruction: str, outcome: Outcome | None) -> str:

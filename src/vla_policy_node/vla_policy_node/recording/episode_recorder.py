@@ -187,8 +187,14 @@ class EpisodeRecorder(Node):
         if result.audit is None:
             return
         for finding in result.audit.findings:
-            tell = {"failure": log.error, "warning": log.warning, "note": log.info}[finding.level]
-            tell(f"{result.folder.name}: {finding.sentence}")
+            sentence = f"{result.folder.name}: {finding.sentence}"
+            # rclpy wants one line of code for each severity.
+            if finding.level == "failure":
+                log.error(sentence)
+            elif finding.level == "warning":
+                log.warning(sentence)
+            else:
+                log.info(sentence)
         log.info(f"{result.folder.name}: {result.audit.summary()}")
 
     def _announce(self, event: Event) -> bytes:
@@ -236,10 +242,12 @@ def run(args: list[str] | None = None) -> int:
     try:
         node = EpisodeRecorder()
         executor.add_node(node)
-        while rclpy.ok() and not interrupted.is_set():
-            executor.spin_once(timeout_sec=_LOOK_FOR_SIGNALS_S)
-        node.finish()
-        node.destroy_node()
+        try:
+            while rclpy.ok() and not interrupted.is_set():
+                executor.spin_once(timeout_sec=_LOOK_FOR_SIGNALS_S)
+        finally:
+            node.finish()
+            node.destroy_node()
     except (VlaError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
