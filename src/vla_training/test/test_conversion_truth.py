@@ -111,7 +111,7 @@ def test_commands_are_taken_where_every_frame_has_one(tmp_path: Path) -> None:
     without = plan(tmp_path, [*lags.messages(), *late])
     assert without.report["action_source"] == "measured"
     expected = np.tile([0.225, 0, 0, 0, 0, 0.18], (20, 1))
-    np.testing.assert_allclose(without.pieces[0].actions[:-1, :6], expected, atol=1e-4)
+    np.testing.assert_allclose(without.pieces[0].actions[:-1, :6], expected, atol=1e-3)
     refused = plan(tmp_path, [*lags.messages(), *late], action_source="command")
     assert "not every frame has a command on 'arm_controller/target_pose'" in refused.report["skipped"]
 
