@@ -150,9 +150,9 @@ def main() -> None:
     # Ctrl-C ends it as any program of the terminal.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     keyboard = RecordKeyboard()
-    print(KEYS, flush=True)
     try:
         with single_keys():
+            print(KEYS, flush=True)
             listen(keyboard)
     except KeyboardInterrupt:
         pass
