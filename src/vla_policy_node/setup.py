@@ -21,7 +21,7 @@ setup(
     zip_safe=False,
     maintainer="VLA suite maintainers",
     maintainer_email="maintainers@vla-suite.dev",
-    description="Lifecycle node that runs a vision-language-action policy behind a guard, and an episode recorder.",
+    description="Lifecycle node that runs a vision-language-action policy behind a guard; episode recorder.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [

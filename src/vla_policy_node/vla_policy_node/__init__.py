@@ -3,5 +3,5 @@
 
 ``policy_node`` is the lifecycle node, ``running_policy`` what exists between configure and cleanup: ``inputs`` and
 ``outputs`` are its topics, ``inference_thread`` runs the model, ``control_loop`` joins them, ``reporting`` tells
-what happened, ``execute_instruction`` serves the action. ``recording/`` is a node of its own: the episode recorder.
+what happened, ``execute_instruction`` serves the action. ``recording/`` is another node: the episode recorder.
 """
