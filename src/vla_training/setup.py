@@ -25,6 +25,9 @@ setup(
             "bag_to_dataset = vla_training.bag_to_dataset:main",
             "import_checkpoint = vla_training.import_checkpoint:main",
             "init_checkpoint = vla_training.init_checkpoint:main",
+            "pack_dataset = vla_training.pack_dataset:main",
+            "sweep = vla_training.sweep:main",
+            "train = vla_training.train:main",
         ]
     },
 )

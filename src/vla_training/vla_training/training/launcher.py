@@ -3,6 +3,7 @@
 
 import os
 
+import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy, FSDPStrategy, Strategy
 
@@ -21,6 +22,10 @@ def launch(config: RunConfig, precision: Precision) -> Fabric:
     Raises:
         ConfigError: The strategy cannot be run on these devices.
     """
+    if config.strategy == "fsdp" and not torch.cuda.is_available():
+        raise ConfigError("run.strategy is fsdp, which needs GPUs; on processors use ddp")
+    if config.accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("run.accelerator is cuda, but torch finds no GPU; use auto or cpu")
     per_node, nodes = _world(config)
     fabric = Fabric(
         accelerator=config.accelerator,
@@ -29,8 +34,6 @@ def launch(config: RunConfig, precision: Precision) -> Fabric:
         strategy=_strategy(config, per_node * nodes),
         precision=_PRECISION[precision],  # type: ignore[arg-type]
     )
-    if config.strategy == "fsdp" and fabric.device.type != "cuda":
-        raise ConfigError("run.strategy is fsdp, which needs GPUs; on processors use ddp")
     fabric.launch()
     return fabric
 

@@ -94,6 +94,7 @@ def check_overfit(settings: Mapping[str, Any], where: str, num_windows: int) -> 
 
 
 def _learner(prepared: Preparation, fabric: Fabric, config: OptimizationConfig) -> Learner:
+    torch.manual_seed(prepared.config.run.seed)
     prepare_for_training(prepared.start.model, prepared.config.finetuning)
     module = fabric.setup_module(Objective(prepared.start.model).train())
     optimizer: Any = fabric.setup_optimizers(build_optimizer(module, config))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
@@ -170,6 +171,7 @@ class _Watch:
 
 def _learner(prepared: Preparation, fabric: Fabric) -> Learner:
     config, start = prepared.config, prepared.start
+    torch.manual_seed(config.run.seed)  # adapters and the regulariser's layer begin at random
     count = prepare_for_training(start.model, config.finetuning)
     fabric.print(str(count))
     objective = Objective(
