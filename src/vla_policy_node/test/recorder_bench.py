@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from closed_loop import spinning, wait_until
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
@@ -42,8 +43,8 @@ class TinyRobot(Node):
         published: Streams that it publishes.
     """
 
-    def __init__(self) -> None:
-        super().__init__("tiny_robot")
+    def __init__(self, namespace: str = "") -> None:
+        super().__init__("tiny_robot", namespace=namespace)
         self.num_sent = 0
         self.published = {"static", "wrist", "tcp_pose", "joints"}
         self._static = self.create_publisher(Image, "static_camera/image_raw", 10)
@@ -75,16 +76,16 @@ class TinyRobot(Node):
 class Operator(Node):
     """Calls the recorder's services, says sentences, and hears status and events."""
 
-    def __init__(self) -> None:
-        super().__init__("operator")
+    def __init__(self, namespace: str = "") -> None:
+        super().__init__("operator", namespace=namespace)
         latched = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self.statuses: list[dict[str, Any]] = []
         self.events: list[EpisodeEvent] = []
         self.create_subscription(
-            String, "/episode_recorder/status", lambda m: self.statuses.append(json.loads(m.data)), latched
+            String, "episode_recorder/status", lambda m: self.statuses.append(json.loads(m.data)), latched
         )
-        self.create_subscription(EpisodeEvent, "/vla/episode", lambda m: self.events.append(m), 10)
-        self._sentence = self.create_publisher(Instruction, "/vla/instruction", 10)
+        self.create_subscription(EpisodeEvent, "vla/episode", lambda m: self.events.append(m), 10)
+        self._sentence = self.create_publisher(Instruction, "vla/instruction", 10)
 
     def say(self, text: str) -> None:
         wait_until(lambda: self._sentence.get_subscription_count() > 0, "the recorder's subscription")
@@ -111,7 +112,7 @@ class Operator(Node):
         wait_until(lambda: self.status["messages"] > number, f"{number} messages", 20.0, lambda: str(self.status))
 
     def _call(self, kind: Any, service: str, request: Any) -> Any:
-        client = self.create_client(kind, f"/episode_recorder/{service}")
+        client = self.create_client(kind, f"episode_recorder/{service}")
         try:
             assert client.wait_for_service(timeout_sec=20.0), f"{service} is not there"
             future = client.call_async(request)
@@ -124,10 +125,11 @@ class Operator(Node):
 
 
 @contextmanager
-def recorder(output_dir: Path, **parameters: Any) -> Iterator[EpisodeRecorder]:
+def recorder(output_dir: Path, namespace: str = "", **parameters: Any) -> Iterator[EpisodeRecorder]:
     """Spin a recorder of the tiny robot in this process."""
     values = {"robot_spec": str(TINY_ROBOT), "output_dir": str(output_dir), "min_free_mib": 16} | parameters
-    node = EpisodeRecorder(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    node = EpisodeRecorder(namespace=namespace, parameter_overrides=overrides)
     with spinning(node) as executor:
         try:
             yield node
@@ -144,6 +146,23 @@ def recorder_process(output_dir: Path, **parameters: Any) -> subprocess.Popen[st
     return subprocess.Popen(
         [sys.executable, "-m", module, "--ros-args", *arguments], stderr=subprocess.PIPE, text=True
     )
+
+
+@contextmanager
+def small_disk(mount_point: Path, size_mib: int) -> Iterator[Path]:
+    """Mount a disk of a few MiB, or skip the test where that is not allowed."""
+    mount_point.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(mount_point)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip("mounting a small disk needs privileges")
+    try:
+        yield mount_point
+    finally:
+        subprocess.run(["umount", "-l", str(mount_point)], check=False)
 
 
 def read_back(folder: Path) -> dict[str, list[tuple[int, Any]]]:

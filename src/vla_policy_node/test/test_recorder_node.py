@@ -9,7 +9,7 @@ import pytest
 import yaml
 from closed_loop import spinning, wait_until
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from recorder_bench import STREAMS, TINY_ROBOT, Operator, TinyRobot, read_back, recorder
+from recorder_bench import STREAMS, TINY_ROBOT, Operator, TinyRobot, read_back, recorder, small_disk
 from std_msgs.msg import Float64MultiArray
 
 from vla_core.episode_record import EpisodeRecord
@@ -243,3 +243,35 @@ def test_what_others_say_of_the_episode_is_in_the_bag_once(
     (folder,) = episodes(tmp_path)
     texts = [message.instruction for _, message in read_back(folder)["/vla/episode"]]
     assert texts == ["open the drawer", "said by a person", "open the drawer"]
+
+
+def test_on_a_full_disk_the_episode_is_kept_the_status_says_so_and_the_node_lives_on(
+    robot: TinyRobot, operator: Operator, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 48) as disk, recorder(disk):
+        name = operator.start("open the drawer").episode
+        operator.wait_for_messages(200)
+        filler = disk / "filler"
+        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        wait_until(lambda: operator.status["state"] == "waiting", "the end of the episode", 20.0)
+        assert "No space left on device" in operator.status["problem"]
+        assert len(read_back(disk / name)["/tcp_pose"]) > 20
+        assert "MiB are free" in operator.start("close the drawer").message
+        filler.unlink()
+        assert operator.start("close the drawer").success
+        operator.wait_for_messages(50)
+        assert operator.stop().success
+        assert operator.status["problem"] == ""
+        assert len(episodes(disk)) == 2
+
+
+def test_in_a_namespace_the_bag_holds_resolved_names(ros: None, tmp_path: Path) -> None:
+    robot, operator = TinyRobot("left"), Operator("left")
+    with spinning(robot), spinning(operator), recorder(tmp_path, namespace="left"):
+        assert operator.start("open the drawer").success
+        operator.wait_for_messages(50)
+        assert operator.stop().success
+    (folder,) = episodes(tmp_path)
+    assert set(read_back(folder)) == {f"/left{topic}" for topic in (*STREAMS, "/vla/instruction", "/vla/episode")}

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from recorder_bench import small_disk
 from rosbags.highlevel import AnyReader
 
 from vla_core.episode_record import EpisodeRecord
@@ -97,6 +97,23 @@ def folder(tmp_path: Path) -> Path:
 def as_killed(folder: Path) -> None:
     """Give a folder what a killed recorder leaves beside the bag."""
     EpisodeRecord(robot="arm", instruction="say it", started_ns=T0).save(folder)
+
+
+def test_what_does_not_fit_into_the_queue_is_counted_and_the_rest_is_kept(folder: Path) -> None:
+    options = RecordingOptions(storage=McapStorage(), queue_bytes=2**20)
+    record = EpisodeRecord(robot="arm", instruction="say it", started_ns=T0)
+    episode = EpisodeRecording(folder=folder, record=record, topics=(TOPIC,), facts={}, options=options)
+    too_large = message(0, 2**18)
+    for k in range(100):
+        episode.take("/said", T0 + k, T0 + k, too_large if k % 10 == 9 else message(k))
+    assert episode.num_dropped == 10
+    episode.end(T0 + 100)
+    result = episode.wait(30.0)
+    assert result is not None
+    assert result.audit is not None
+    assert (result.audit.streams["said"].arrived, result.audit.streams["said"].dropped) == (100, 10)
+    assert not result.audit.is_usable
+    assert numbers(folder) == [k for k in range(100) if k % 10 != 9]
 
 
 @pytest.mark.parametrize("storage", EVERY_STORAGE, ids=NAMES)
@@ -208,24 +225,14 @@ def test_a_file_that_may_not_grow_ends_the_episode_with_a_sentence(folder: Path,
     assert len(taken) >= len(found) > 100
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mounted)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode:
-        pytest.skip("mounting a small disk needs privileges")
-    yield mounted
-    subprocess.run(["umount", "-l", str(mounted)], check=False)
-
-
 @pytest.mark.parametrize("storage", STORAGES, ids=["mcap", "sqlite3"])
-def test_a_full_disk_ends_the_episode_and_it_is_complete(small_disk: Path, storage: Storage) -> None:
-    shelf = EpisodeShelf(small_disk)
+def test_a_full_disk_ends_the_episode_and_it_is_complete(tmp_path: Path, storage: Storage) -> None:
+    with small_disk(tmp_path / "disk", 24) as disk:
+        fill_by_recording(disk, storage)
+
+
+def fill_by_recording(disk: Path, storage: Storage) -> None:
+    shelf = EpisodeShelf(disk)
     folder = shelf.new_folder(T0, "say it")
     episode = begin(folder, storage if storage.name == "sqlite3" else McapStorage("none"))
     deadline, k = time.monotonic() + 60.0, 0

@@ -118,6 +118,7 @@ class EpisodeRecorder(Node):
     def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
         def start(request: StartEpisode.Request) -> str:
             response.episode = self._control.start(request.instruction)
+            self._problem = ""
             problems = "".join(f"; {problem}" for problem in self._taps.problems())
             return f"episode '{response.episode}' is being recorded{problems}"
 
