@@ -89,8 +89,9 @@ class _Scan:
         self._streams = stream_of_topic(spec, config.namespace)
         self._others = {
             absolute_topic(spec.gripper.topic, config.namespace): _GRIPPER,
-            INSTRUCTION_TOPIC: _INSTRUCTION,
-            EPISODE_TOPIC: _EPISODE,
+            # Sentences are said to all robots or, below its namespace, to one.
+            **dict.fromkeys(_with_namespace(INSTRUCTION_TOPIC, config.namespace), _INSTRUCTION),
+            **dict.fromkeys(_with_namespace(EPISODE_TOPIC, config.namespace), _EPISODE),
         }
         if spec.command.interface in COMMAND_TYPES:
             self._others[absolute_topic(spec.command.topic, config.namespace)] = _COMMAND
@@ -171,3 +172,9 @@ class _Scan:
         except ObservationRefusedError as refusal:
             self._rows.refuse(tick_ns, refusal)
         self._rows.add_commands(self._follower.pose_at(tick_ns), self._follower.gripper_open)
+
+
+def _with_namespace(topic: str, namespace: str) -> tuple[str, str]:
+    """Return a topic in the root namespace and in another one."""
+    relative = topic.lstrip("/")
+    return absolute_topic(relative), absolute_topic(relative, namespace)
