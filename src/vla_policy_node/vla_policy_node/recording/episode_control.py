@@ -19,6 +19,7 @@ from vla_policy_node.recording.episode_shelf import EpisodeError, EpisodeShelf, 
 from vla_policy_node.recording.recorded_topic import RecordedTopic
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+EventKind = Literal["start", "stop", "discard", "relabel"]
 _LONGEST_ENDING_S = 60.0
 _MIB = 1024 * 1024
 
@@ -27,7 +28,7 @@ _MIB = 1024 * 1024
 class Event:
     """Something that happens to an episode at ``stamp_ns``."""
 
-    kind: Literal["start", "stop", "discard", "relabel"]
+    kind: EventKind
     episode: str
     instruction: str
     outcome: Outcome
@@ -282,7 +283,7 @@ class EpisodeControl:
         return name
 
     def _announce(
-        self, kind: str, episode: str, instruction: str, outcome: Outcome, stamp_ns: int | None = None
+        self, kind: EventKind, episode: str, instruction: str, outcome: Outcome, stamp_ns: int | None = None
     ) -> None:
         """Publish an event, and write it into the bag of the episode if that is being recorded."""
         stamp_ns = self._ports.now_ns() if stamp_ns is None else stamp_ns
@@ -291,7 +292,7 @@ class EpisodeControl:
             self._current.take(self._episode_topic, stamp_ns, stamp_ns, data, must_fit=True)
 
     def _publish(
-        self, kind: str, episode: str, instruction: str, outcome: Outcome, stamp_ns: int | None = None
+        self, kind: EventKind, episode: str, instruction: str, outcome: Outcome, stamp_ns: int | None = None
     ) -> bytes:
         stamp_ns = self._ports.now_ns() if stamp_ns is None else stamp_ns
         event = Event(kind=kind, episode=episode, instruction=instruction, outcome=outcome, stamp_ns=stamp_ns)

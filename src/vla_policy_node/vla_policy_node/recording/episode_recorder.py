@@ -66,30 +66,12 @@ class EpisodeRecorder(Node):
         shelf = EpisodeShelf(Path(parameters.output_dir).expanduser().absolute())
         for sentence in shelf.recover():
             self.get_logger().warning(sentence)
-        latched = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         robot, spoken = robot_topics(spec, self.resolve_topic_name), spoken_topics(self.resolve_topic_name)
+        latched = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self._episode_topic = spoken[1].name
         self._events = self.create_publisher(EpisodeEvent, self._episode_topic, latched)
         self._own_events: deque[EpisodeEvent] = deque(maxlen=32)
-        versions = recorder_versions()
-        self._control = EpisodeControl(
-            shelf=shelf,
-            robot=spec.name,
-            versions=versions,
-            topics=(*robot, *spoken),
-            facts={
-                "robot": spec.name,
-                "robot_spec": path.read_text(encoding="utf-8"),
-                **{f"version.{name}": text for name, text in versions.items()},
-            },
-            ports=RecorderPorts(
-                now_ns=lambda: self.get_clock().now().nanoseconds,
-                announce=self._announce,
-                encode_instruction=_encode_instruction,
-                options=lambda: _options(read(self)),
-                min_free_bytes=lambda: read(self).min_free_mib * _MIB,
-            ),
-        )
+        self._control = self._make_control(shelf, spec, path.read_text(encoding="utf-8"), (*robot, *spoken))
         self._problem = ""
         self._reporter = RecorderReporter(self, self._control)
         self._taps = TopicTaps(self, robot, self._on_message)
@@ -108,6 +90,27 @@ class EpisodeRecorder(Node):
         """End the episode that is being recorded and wait until it is written."""
         for result in self._control.close():
             self._tell(result)
+
+    def _make_control(
+        self, shelf: EpisodeShelf, spec: RobotSpec, spec_text: str, topics: tuple[RecordedTopic, ...]
+    ) -> EpisodeControl:
+        versions = recorder_versions()
+        embedded_versions = {f"version.{name}": text for name, text in versions.items()}
+        ports = RecorderPorts(
+            now_ns=lambda: self.get_clock().now().nanoseconds,
+            announce=self._announce,
+            encode_instruction=_encode_instruction,
+            options=lambda: _options(read(self)),
+            min_free_bytes=lambda: read(self).min_free_mib * _MIB,
+        )
+        return EpisodeControl(
+            shelf=shelf,
+            robot=spec.name,
+            versions=versions,
+            topics=topics,
+            facts={"robot": spec.name, "robot_spec": spec_text, **embedded_versions},
+            ports=ports,
+        )
 
     def _offer_services(self) -> None:
         self.create_service(StartEpisode, "~/start", self._on_start)
