@@ -169,6 +169,8 @@ def test_a_new_sentence_is_recorded_and_an_empty_one_ends_the_episode(
     (folder,) = episodes(tmp_path)
     texts = [message.text for _, message in read_back(folder)["/vla/instruction"]]
     assert texts == ["open the drawer", "now close it", ""]
+    findings = json.loads((folder / "audit.json").read_text())["findings"]
+    assert "instruction" not in {finding["stream"] for finding in findings}, "a sentence may go without a stamp"
     record = EpisodeRecord.load(folder)
     assert record is not None
     assert record.instruction == "open the drawer"

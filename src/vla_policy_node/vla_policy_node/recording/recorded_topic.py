@@ -18,7 +18,8 @@ _COMMAND_TYPES = {
     "forward_position": "std_msgs/msg/Float64MultiArray",
 }
 _GRIPPER_TYPE = "std_msgs/msg/Float64MultiArray"
-_UNSTAMPED_TYPES = {"std_msgs/msg/Float64MultiArray"}
+# Types without a stamp, and those whose stamp may be left zero.
+_UNSTAMPED_TYPES = {"std_msgs/msg/Float64MultiArray", INSTRUCTION_TYPE, EPISODE_TYPE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class RecordedTopic:
 
     @property
     def is_stamped(self) -> bool:
-        """Whether its messages begin with a ``std_msgs/msg/Header``."""
+        """Whether its messages begin with a ``std_msgs/msg/Header`` that its publisher fills in."""
         return self.type not in _UNSTAMPED_TYPES
 
 
