@@ -21,7 +21,12 @@ from bag_factory import SPEC, SPEC_FILE, Demo, Message, mark, path_of, say, writ
 
 from vla_core.errors import ConfigError
 from vla_training.bag_to_dataset import bag_to_dataset, main
+from vla_training.bags.bag_folder import find_bags
+from vla_training.bags.raw_message import BagError
+from vla_training.conversion.bag_labels import BagLabels
+from vla_training.conversion.bag_scan import scan_bag
 from vla_training.conversion.config import ConversionConfig
+from vla_training.conversion.episode_plan import plan_episodes
 from vla_training.conversion.work_folder import WorkFolder
 from vla_training.datasets.dataset_card import DatasetCard
 
@@ -199,6 +204,22 @@ def test_workers_end_with_the_process_that_started_them(bags: Path, truth: Path,
     assert contents(out) == contents(truth)
 
 
+def test_ctrl_c_ends_it_soon_with_a_sentence(bags: Path, truth: Path, tmp_path: Path) -> None:
+    for workers, frames in (("1", 20), ("2", 10)):
+        out = tmp_path / f"out{workers}"
+        command = [sys.executable, "-m", "vla_training.bag_to_dataset", str(bags), "--robot", str(SPEC_FILE)]
+        options = ["--out", str(out), "--validation-share", "0.3", "--quiet", "--workers", workers]
+        process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and num_frames(out) < frames:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert said == "bag_to_dataset: stopped. The same command goes on where this one ended\n"
+        bag_to_dataset([bags], out, SPEC, CONFIG)
+        assert contents(out) == contents(truth)
+
+
 class _Killed(BaseException):
     pass
 
@@ -267,6 +288,34 @@ def test_a_cut_bag_gives_every_whole_episode_before_the_damage(tmp_path: Path) -
         assert all("not whole" in episode["skipped"] for episode in bag["episodes"][len(whole) :])
         found.append(whole)
     assert found == [[], [14], [14], [14, 19], [14, 19, 16]]
+
+
+def test_a_bag_cut_at_any_byte_gives_only_what_the_whole_one_gives(tmp_path: Path) -> None:
+    whole = write_mcap(tmp_path / "whole.mcap", three_episodes(), chunk_bytes=4_000)
+    truth = planned(whole)
+    data = whole.read_bytes()
+    path, most = tmp_path / "cut.mcap", 0
+    for size in range(0, len(data), len(data) // 23):
+        path.write_bytes(data[:size])
+        found = planned(path)
+        assert found == truth[: len(found)]
+        most = max(most, len(found))
+    assert most == len(truth) == 3
+
+
+def planned(path: Path) -> list[list[Any]]:
+    """Return the numbers of every frame of every episode that is not skipped."""
+    (bag,) = find_bags([path])
+    try:
+        scan = scan_bag(bag, SPEC, CONFIG, lambda num_bytes: None)
+    except BagError:
+        return []
+    plans = plan_episodes(scan, BagLabels(), SPEC, CONFIG, {})
+    return [
+        [(piece.actions.tolist(), piece.sentences, piece.gripper_before.tolist()) for piece in plan.pieces]
+        for plan in plans
+        if plan.pieces
+    ]
 
 
 def test_one_damaged_bag_among_good_ones(bags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

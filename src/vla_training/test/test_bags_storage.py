@@ -3,6 +3,7 @@
 
 import random
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,23 @@ def test_a_database_cut_anywhere_gives_rows_that_were_written(tmp_path: Path) ->
         assert damage is not None or as_set(found) == truth
         most = max(most, len(found))
     assert most > 0.5 * len(truth)
+
+
+def test_what_a_killed_recorder_left_in_the_log_of_its_database_is_read(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", TRUTH[:-1], "sqlite3")
+    (file,) = bag.glob("*.db3")
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(
+        "INSERT INTO messages SELECT 100000, topic_id, timestamp + 1, data FROM messages WHERE id = 1"
+    )
+    connection.commit()
+    killed = shutil.copytree(bag, tmp_path / "killed")  # the open connection keeps the row in the log
+    connection.close()
+    assert (killed / f"{file.name}-wal").stat().st_size > 0
+    found, damage = read(killed)
+    assert damage is None
+    assert len(found) == len(TRUTH)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 3))

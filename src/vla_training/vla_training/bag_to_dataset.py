@@ -15,7 +15,7 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from vla_core.config import build, read_yaml
-from vla_core.errors import ConfigError, InstructionError, VlaError
+from vla_core.errors import ConfigError, VlaError
 from vla_core.instruction import clean_instruction
 from vla_core.robot_spec import RobotSpec
 from vla_training.bags.bag_folder import Bag, find_bags
@@ -177,16 +177,12 @@ def _config(options: argparse.Namespace) -> ConversionConfig:
         value = getattr(options, field.name)
         if value is not None:
             data[field.name] = value
-    config = build(
-        ConversionConfig, data, where="bag_to_dataset" if options.config is None else str(options.config)
-    )
-    if config.instruction is not None:
-        try:
-            if not clean_instruction(config.instruction):
-                raise ConfigError("instruction: the sentence is empty; write one, or leave the option out")
-        except InstructionError as error:
-            raise ConfigError(str(error)) from error
-    return config
+    where = "bag_to_dataset" if options.config is None else str(options.config)
+    if isinstance(data.get("instruction"), str):
+        data["instruction"] = clean_instruction(data["instruction"])
+        if not data["instruction"]:
+            raise ConfigError(f"{where}: instruction: the sentence is empty; write one, or leave the option out")
+    return build(ConversionConfig, data, where=where)
 
 
 def _delay(text: str) -> tuple[str, float]:

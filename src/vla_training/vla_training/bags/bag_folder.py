@@ -61,9 +61,10 @@ class Bag:
             return None
         try:
             topics = information["topics_with_message_count"]
-            return frozenset(t["topic_metadata"]["name"] for t in topics if t["message_count"])
+            names = frozenset(t["topic_metadata"]["name"] for t in topics if t["message_count"])
         except (KeyError, TypeError):
             return None
+        return names or None  # a recorder that was killed may have left a provisional one
 
 
 def find_bags(paths: Iterable[Path]) -> list[Bag]:

@@ -44,12 +44,15 @@ _MESSAGES = "SELECT topic_id, timestamp, data FROM messages ORDER BY id"
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Return a connection that changes nothing; on a read-only disk one that ignores a write-ahead log."""
+    """Return a connection that changes nothing, on a read-only disk, too, where no write-ahead log is left."""
     uri = path.resolve().as_uri()
     try:
         connection = sqlite3.connect(f"{uri}?mode=ro", uri=True)
         connection.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.OperationalError:
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
         connection = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
         connection.execute("SELECT name FROM sqlite_master").fetchall()
     return connection

@@ -4,7 +4,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,10 +103,11 @@ def _labels(entry: Any, where: str) -> BagLabels:
     for before, after in pairwise(ordered):
         if after.start_s < before.end_s:
             raise ConfigError(f"{where}: the ranges from {before.start_s:g} s and {after.start_s:g} s overlap")
-    for own in ranges:
-        if own.instruction is not None:
-            _sentence(own.instruction, where)
-    return BagLabels(ranges=tuple(ordered))
+    return BagLabels(ranges=tuple(_with_clean_sentence(own, where) for own in ordered))
+
+
+def _with_clean_sentence(own: Range, where: str) -> Range:
+    return own if own.instruction is None else replace(own, instruction=_sentence(own.instruction, where))
 
 
 def _sentence(text: str, where: str) -> str:

@@ -8,6 +8,7 @@ it is then a demonstration of several sentences.
 
 from collections.abc import Sequence
 
+from vla_core.instruction import clean_instruction
 from vla_training.bags.raw_message import BagError
 from vla_training.conversion.bag_labels import BagLabels
 from vla_training.conversion.config import ConversionConfig
@@ -48,7 +49,7 @@ def sentences_of(
         return [written] * len(stamps_ns), "file of sentences"
     base, source = segment.instruction or "", "marker"
     if is_recorded_whole and labels.record is not None and labels.record.instruction:
-        base, source = labels.record.instruction, "episode.yaml"
+        base, source = clean_instruction(labels.record.instruction), "episode.yaml"
     if not base:
         return [said.instruction_at(stamp_ns) or "" for stamp_ns in stamps_ns], "instruction topic"
     changes = _changes(segment, base, said)

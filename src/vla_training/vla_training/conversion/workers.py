@@ -2,8 +2,8 @@
 """Jobs to processes: this one, a pool on this machine, or a cluster by Ray; each gives the same reports."""
 
 import os
+import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -59,10 +59,11 @@ def _convert(job: BagJob, advance: Advance) -> dict[str, Any]:
 
 def _in_pool(jobs: Sequence[BagJob], workers: int, advance: Advance) -> Iterator[dict[str, Any]]:
     context = get_context("spawn")
-    queue = context.Queue()
+    queue, is_over = context.Queue(), context.Event()
+    queue.cancel_join_thread()  # a worker that ends in the middle of a message leaves the queue locked
     listener = threading.Thread(target=_listen, args=(queue, advance), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(queue, os.getpid()))
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(queue, os.getpid(), is_over))
     try:
         futures: list[Future[dict[str, Any]]] = [pool.submit(_convert_in_worker, job) for job in jobs]
         for future in as_completed(futures):
@@ -72,9 +73,10 @@ def _in_pool(jobs: Sequence[BagJob], workers: int, advance: Advance) -> Iterator
             "a worker process was killed, perhaps for want of memory. Run the command again, with fewer --workers"
         ) from error
     finally:
+        is_over.set()
         pool.shutdown(wait=True, cancel_futures=True)
         queue.put(None)
-        listener.join()
+        listener.join(timeout=1.0)
 
 
 def _listen(queue: Any, advance: Advance) -> None:
@@ -82,16 +84,17 @@ def _listen(queue: Any, advance: Advance) -> None:
         advance(num_bytes)
 
 
-def _begin_worker(queue: Any, parent: int) -> None:
+def _begin_worker(queue: Any, parent: int, is_over: Any) -> None:
     global _tell  # noqa: PLW0603 - a pool hands its workers nothing but globals
     _tell = queue
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says it in a sentence
+    threading.Thread(target=_end_with, args=(parent, is_over), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """End this worker when the process that started it was killed: the next run must not meet it."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
+def _end_with(parent: int, is_over: Any) -> None:
+    """End this worker when its parent stops or was killed: what is half written is repeated, not lost."""
+    while os.getppid() == parent and not is_over.wait(0.2):
+        pass
     os._exit(1)
 
 
