@@ -16,17 +16,21 @@ def test_augmentation_depends_on_the_samples_number_alone() -> None:
     augmentation = Augmentation(
         AugmentationConfig(shift_px={"static": 3, "wrist": 2}, brightness=0.3, hue=0.1, contrast=0.2), seed=5
     )
-    together = augmentation.apply(pictures.clone(), CAMERAS, [7, 8, 9])
-    alone = torch.cat([augmentation.apply(pictures[i : i + 1].clone(), CAMERAS, [7 + i]) for i in range(3)])
+
+    def augmented(rows: torch.Tensor, numbers: list[int]) -> torch.Tensor:
+        return augmentation.recoloured(augmentation.shifted(rows, CAMERAS, numbers), numbers)
+
+    together = augmented(pictures, [7, 8, 9])
+    alone = torch.cat([augmented(pictures[i : i + 1], [7 + i]) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
-    assert not torch.equal(together[0], augmentation.apply(pictures[:1].clone(), CAMERAS, [10])[0])
+    assert not torch.equal(together[0], augmented(pictures[:1], [10])[0])
 
 
 def test_a_window_is_shifted_as_one_unless_robovlms_way_is_asked_for() -> None:
     still = torch.rand(1, 1, 1, 3, 16, 16).expand(1, 6, 1, 3, 16, 16).clone()
-    together = Augmentation(AugmentationConfig(shift_px={"static": 4}), seed=1).apply(still, ("static",), [3])
+    together = Augmentation(AugmentationConfig(shift_px={"static": 4}), seed=1).shifted(still, ("static",), [3])
     assert torch.equal(together[0, 0], together[0, 5])
-    apart = Augmentation(AugmentationConfig(shift_px={"static": 4}, per_tick=True), seed=1).apply(
+    apart = Augmentation(AugmentationConfig(shift_px={"static": 4}, per_tick=True), seed=1).shifted(
         still, ("static",), [3]
     )
     assert not all(torch.equal(apart[0, 0], apart[0, tick]) for tick in range(6))

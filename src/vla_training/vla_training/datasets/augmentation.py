@@ -68,33 +68,41 @@ class Augmentation:
         self._config = config
         self._seed = seed
 
-    def apply(self, pictures: Tensor, cameras: Sequence[str], numbers: Sequence[int]) -> Tensor:
-        """Return pictures (B, T, C, 3, S, S) in [0, 1], shifted and coloured.
+    def shifted(self, pictures: Tensor, cameras: Sequence[str], numbers: Sequence[int]) -> Tensor:
+        """Return pictures (B, T, C, 3, S, S) of any type, shifted.
 
         Args:
-            pictures: Resized pictures, not normalised.
+            pictures: Resized pictures.
             cameras: Names of the cameras.
             numbers: (B,) number of each sample in the run.
         """
-        generators = [self._generator(number) for number in numbers]
-        shifts = [draw_shifts(generator, cameras, pictures.shape[1], self._config) for generator in generators]
-        if any(self._config.shift_px.values()):
-            pictures = shift(pictures, torch.stack(shifts).to(pictures.device))
-        if self._config.recolours:
-            pictures = self._recolour(pictures, generators)
-        return pictures
+        if not any(self._config.shift_px.values()):
+            return pictures
+        ticks = pictures.shape[1]
+        drawn = [draw_shifts(self._generator(number, 0), cameras, ticks, self._config) for number in numbers]
+        return shift(pictures, torch.stack(drawn))
 
-    def _generator(self, number: int) -> torch.Generator:
-        state = np.random.SeedSequence([self._seed, number]).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(state[0] >> 1))
+    def recoloured(self, pictures: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Return pictures (B, T, C, 3, S, S) in [0, 1] with other colours.
 
-    def _recolour(self, pictures: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        Args:
+            pictures: Pictures, not normalised.
+            numbers: (B,) number of each sample in the run.
+        """
         config = self._config
+        if not config.recolours:
+            return pictures
         widths = torch.tensor([config.brightness, config.saturation, config.hue, config.contrast])
-        drawn = torch.stack([(2 * torch.rand(4, generator=each) - 1) * widths for each in generators])
+        drawn = torch.stack(
+            [(2 * torch.rand(4, generator=self._generator(number, 1)) - 1) * widths for number in numbers]
+        )
         brightness, saturation, hue, contrast = drawn.unbind(1)
         matrix = colour_matrix(1 + brightness, 1 + saturation, hue).to(pictures)
         return recolour(pictures, matrix, (1 + contrast).to(pictures))
+
+    def _generator(self, number: int, purpose: int) -> torch.Generator:
+        state = np.random.SeedSequence([self._seed, number, purpose]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state[0] >> 1))
 
 
 def draw_shifts(
@@ -118,12 +126,27 @@ def shift(pictures: Tensor, shifts: Tensor) -> Tensor:
         pictures: (B, T, C, 3, S, S).
         shifts: (B, T, C, 2) whole pixels, right and down.
     """
-    side = pictures.shape[-1]
-    along = torch.arange(side, device=pictures.device)
-    columns, rows = ((along + shifts[..., axis, None]).clamp(0, side - 1) for axis in (0, 1))
-    source = (rows[..., :, None] * side + columns[..., None, :]).flatten(-2)
-    source = source[..., None, :].expand(*pictures.shape[:-2], side * side)
-    return pictures.flatten(-2).gather(-1, source).view(pictures.shape)
+    shifted = torch.empty_like(pictures)
+    for row, camera in np.ndindex(pictures.shape[0], pictures.shape[2]):
+        moves = shifts[row, :, camera].tolist()
+        together = all(move == moves[0] for move in moves)  # the usual case: one copy for the whole window
+        for ticks, (right, down) in [(slice(None), moves[0])] if together else enumerate(moves):
+            picture = pictures[row, ticks, camera]
+            shifted[row, ticks, camera] = _moved(_moved(picture, right, -1), down, -2)
+    return shifted
+
+
+def _moved(picture: Tensor, pixels: int, axis: int) -> Tensor:
+    """Return a picture moved along an axis; slices are copied, which is far cheaper than gathering pixels."""
+    if pixels == 0:
+        return picture
+    size = picture.shape[axis]
+    distance = min(abs(pixels), size)
+    kept = picture.narrow(axis, distance if pixels > 0 else 0, size - distance)
+    edge = picture.narrow(axis, size - 1 if pixels > 0 else 0, 1).expand(
+        *[distance if dim == axis % picture.ndim else length for dim, length in enumerate(picture.shape)]
+    )
+    return torch.cat([kept, edge] if pixels > 0 else [edge, kept], dim=axis)
 
 
 def _shift_of(shift_px: Mapping[CameraName, int], camera: str) -> int:

@@ -27,7 +27,7 @@ class PictureGroup:
 
     Attributes:
         rows: (n,) which samples of the batch they belong to.
-        pixels: (n, T, H, W, 3) uint8.
+        pixels: (n, T, 3, H, W) uint8.
     """
 
     rows: Tensor
@@ -96,12 +96,20 @@ def pictures_to_device(
         device: Device of the model.
         dtype: Type of the result.
     """
-    levels = torch.stack([_squares(batch, camera, spec, device) for camera in cameras], dim=2)
-    levels.div_(255.0)
+    squares = torch.stack([_squares(batch, camera, spec, device) for camera in cameras], dim=2)
     if augmentation is not None:
-        levels = augmentation.apply(levels, cameras, batch.numbers)
+        squares = augmentation.shifted(squares, cameras, batch.numbers)
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std))
-    return levels.sub_(mean).div_(std).to(dtype)
+    levels = torch.empty(squares.shape, device=device)
+    # A processor is quickest with what fits into its cache, a GPU with much at once.
+    at_once = 1 if device.type == "cpu" else len(levels)
+    for first in range(0, len(levels), at_once):
+        rows = slice(first, first + at_once)
+        levels[rows].copy_(squares[rows]).div_(255.0)
+        if augmentation is not None:
+            levels[rows] = augmentation.recoloured(levels[rows], batch.numbers[rows])
+        levels[rows].sub_(mean).div_(std)
+    return levels.to(dtype)
 
 
 def target_chunks(batch: WindowBatch, window_size: int, chunk_size: int, device: torch.device) -> TargetChunks:
@@ -124,15 +132,14 @@ def _groups(samples: Sequence[WindowSample], camera: str) -> list[PictureGroup]:
 
 
 def _squares(batch: WindowBatch, camera: str, spec: ImageSpec, device: torch.device) -> Tensor:
-    """Return the pictures of a camera (B, T, 3, S, S) float32 with levels of 0 to 255."""
+    """Return the pictures of a camera (B, T, 3, S, S) uint8."""
     groups = batch.pictures[camera]
     ticks, side = groups[0].pixels.shape[1], spec.size_px
-    squares = torch.empty((len(batch.instructions), ticks, 3, side, side), device=device)
+    squares = torch.empty((len(batch.instructions), ticks, 3, side, side), device=device, dtype=torch.uint8)
     for group in groups:
-        pixels = group.pixels.to(device, non_blocking=True).permute(0, 1, 4, 2, 3)
-        if pixels.shape[-2:] == (side, side):
-            squares[group.rows.to(device)] = pixels.float()
-        else:
+        pixels = group.pixels.to(device, non_blocking=True)
+        if pixels.shape[-2:] != (side, side):
             planes = resize(pixels.flatten(0, 2), side, spec.resample)
-            squares[group.rows.to(device)] = planes.view(*pixels.shape[:3], side, side)
+            pixels = planes.view(*pixels.shape[:3], side, side).to(torch.uint8)
+        squares[group.rows.to(device)] = pixels
     return squares

@@ -7,7 +7,7 @@ A window of pictures is one contiguous read, without a file per frame and withou
 packed.json       frames, cameras, size of the pictures, sentences
 ids.npy           (F,) ids of the frames in the dataset that was packed
 robot_obs.npy     (F, 15)      rel_actions.npy  (F, 7)
-static.npy        (F, H, W, 3) uint8      wrist.npy  the same
+static.npy        (F, 3, H, W) uint8      wrist.npy  the same
 ```
 """
 
@@ -57,9 +57,9 @@ class PackedFolder:
             raise DatasetError(f"{self.folder}: has no camera '{camera}', only {list(self.cameras)}")
         rows = self.numbers.rows(np.asarray(ids, dtype=np.int64))
         mapped = self._pictures[camera]
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
-            return np.array(mapped[rows[0] : rows[-1] + 1])
-        return np.asarray(mapped[rows])
+        is_row = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
+        planes = np.array(mapped[rows[0] : rows[-1] + 1]) if is_row else np.asarray(mapped[rows])
+        return planes.transpose(0, 2, 3, 1)
 
     def _array(self, name: str, *, mapped: bool = False) -> NDArray[Any]:
         path = self.folder / f"{name}.npy"

@@ -47,7 +47,7 @@ def pack_split(source: CalvinFolder, target: Path, *, size_px: int | None = None
     with tqdm(total=len(numbers.ids), initial=done, desc=f"packing {source.folder}", unit="frame") as bar:
         for rows in _batches(done, len(numbers.ids)):
             for camera, array in arrays.items():
-                array[rows] = _resized(_read(source, camera, numbers.ids[rows]), size_px)
+                array[rows] = _planes(_read(source, camera, numbers.ids[rows]), size_px)
                 array.flush()
             _note_progress(partial, source, size_px, rows.stop)
             bar.update(rows.stop - rows.start)
@@ -78,13 +78,14 @@ def _read(source: CalvinFolder, camera: str, ids: Ids) -> NDArray[np.uint8]:
         return np.concatenate(list(pool.map(lambda frame_id: source.pictures(camera, [frame_id]), ids)))
 
 
-def _resized(pictures: NDArray[np.uint8], size_px: int | None) -> NDArray[np.uint8]:
+def _planes(pictures: NDArray[np.uint8], size_px: int | None) -> NDArray[np.uint8]:
+    """Return pictures (n, H, W, 3) as planes (n, 3, H, W), resized if a size is given."""
     count, height, width, _ = pictures.shape
+    planes = torch.from_numpy(pictures).permute(0, 3, 1, 2)
     if size_px is None or (height, width) == (size_px, size_px):
-        return pictures
-    planes = torch.from_numpy(pictures).permute(0, 3, 1, 2).flatten(0, 1)
-    squares = resize(planes, size_px, "bicubic").to(torch.uint8)
-    return squares.view(count, 3, size_px, size_px).permute(0, 2, 3, 1).numpy()
+        return planes.numpy()
+    squares = resize(planes.flatten(0, 1), size_px, "bicubic").to(torch.uint8)
+    return squares.view(count, 3, size_px, size_px).numpy()
 
 
 def _open_array(
@@ -96,7 +97,7 @@ def _open_array(
     ids = source.numbers.ids
     _, height, width, _ = source.pictures(camera, ids[:1]).shape
     side = (height, width) if size_px is None else (size_px, size_px)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(ids), *side, 3))
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(ids), 3, *side))
 
 
 def _state(source: CalvinFolder, size_px: int | None) -> dict[str, Any]:

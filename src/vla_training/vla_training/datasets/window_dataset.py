@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from vla_core.actions.action_space import ActionSpace
-from vla_training.datasets.frame_store import FrameStore
+from vla_training.datasets.frame_store import FrameStore, Ids
 from vla_training.datasets.policy_actions import policy_actions, robot_states
 from vla_training.datasets.window_index import action_frames, index_windows
 
@@ -22,7 +22,7 @@ class WindowSample:
     """One window.
 
     Attributes:
-        pictures: Camera to (W, H, W, 3) uint8.
+        pictures: Camera to (T, 3, H, W) uint8.
         actions: (W + N - 1, 7) float32 in the policy's space: action of each tick, then of the frames behind it.
         is_valid: (W + N - 1,) False at and behind the end of the annotation.
         state: (W, 10) float32 measured state of each tick.
@@ -87,10 +87,14 @@ class WindowDataset(Dataset[WindowSample]):
         rows = self._store.numbers.rows(frames)
         ticks = frames[: self._window_size]
         return WindowSample(
-            pictures={camera: self._store.pictures(camera, ticks) for camera in self._cameras},
+            pictures={camera: self._planes(camera, ticks) for camera in self._cameras},
             actions=self._actions[rows],
             is_valid=is_valid,
             state=self._states[rows[: self._window_size]],
             instruction=annotation.instruction,
             number=number,
         )
+
+    def _planes(self, camera: str, ids: Ids) -> NDArray[np.uint8]:
+        """Return pictures plane by plane, as tensors are laid out; a packed dataset has them like that."""
+        return np.ascontiguousarray(self._store.pictures(camera, ids).transpose(0, 3, 1, 2))

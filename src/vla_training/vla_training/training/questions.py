@@ -58,5 +58,5 @@ def _first_picture(batch: WindowBatch, row: int) -> Any:
     for group in next(iter(batch.pictures.values())):
         places = (group.rows == row).nonzero()
         if len(places):
-            return group.pixels[int(places[0]), 0].numpy()
+            return group.pixels[int(places[0]), 0].permute(1, 2, 0).numpy()
     raise AssertionError(f"sample {row} has no picture")
