@@ -5,7 +5,6 @@ Ticks without an observation or without a sentence are cut out: what is left on 
 the dataset ("pieces"), so that no window crosses the cut.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from vla_training.conversion.bag_scan import BagScan
 from vla_training.conversion.capture_faults import capture_between
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.episode_writer import Stretch
+from vla_training.conversion.idle_ends import trim_idle
 from vla_training.conversion.motion_labels import (
     MotionLabels,
     MotionSource,
@@ -30,7 +30,14 @@ from vla_training.conversion.motion_labels import (
 from vla_training.conversion.recorded_commands import COMMAND_TYPES
 from vla_training.conversion.segments import Segment, find_segments
 from vla_training.conversion.sentences import sentences_of
-from vla_training.conversion.tick_table import Refusal, TickTable
+from vla_training.conversion.tick_runs import (
+    count_refusals,
+    num_silent,
+    refusals_of,
+    unbroken_runs,
+    worst_refusal,
+)
+from vla_training.conversion.tick_table import Refusal
 
 ARM_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw")
 
@@ -139,54 +146,53 @@ class _Planner:
     def plan(
         self, segment: Segment, first: int, sentences: list[str], damaged: Mapping[str, Collection[int]]
     ) -> EpisodePlan:
-        refusals = [_refusal(self._table, first + k, sentence, damaged) for k, sentence in enumerate(sentences)]
-        runs = _runs(self._table, first, refusals, self._period_ns)
+        refusals = refusals_of(self._table, first, sentences, damaged)
+        runs = unbroken_runs(self._table, first, refusals, self._period_ns)
         report = self._facts(segment, first, sentences, refusals)
-        reason, is_meant = self._why_not(segment, first, sentences, runs, report)
+        if segment.discarded:
+            return self._skipped(report, "discarded", on_purpose=True)
+        if segment.outcome == "failure" and not self._config.keep_failed:
+            return self._skipped(report, "its outcome is failure (--keep-failed converts it)", on_purpose=True)
+        reason = self._why_not(segment, first, sentences, runs, report["refused"])
         if reason is not None:
-            return EpisodePlan(
-                key=self._key, pieces=(), report=report | {"skipped": reason, "skipped_on_purpose": is_meant}
-            )
+            return self._skipped(report, reason)
         source: MotionSource = "command" if self._has_commands(runs) else "measured"
         labels = [self._label(run, source) for run in runs]
-        kept, trimmed = self._trim(runs, labels)
-        long_enough = [run for run in kept if len(run) >= self._config.min_frames]
+        kept, trimmed = trim_idle(runs, labels, self._gripper, self._config)
+        whole = [run for run in kept if len(run) >= self._config.min_frames]
+        too_short = sum(len(run) for run in kept) - sum(len(run) for run in whole)
+        report |= {"action_source": source, "trimmed": trimmed, "too_short": too_short}
+        if not whole:
+            reason = "no unbroken row of frames is long enough" if kept else "nothing moves in it"
+            return self._skipped(report, reason)
+        return self._with_pieces(report, first, sentences, whole, source)
+
+    def _skipped(self, report: dict[str, Any], reason: str, *, on_purpose: bool = False) -> EpisodePlan:
+        report |= {"skipped": reason, "skipped_on_purpose": on_purpose}
+        return EpisodePlan(key=self._key, pieces=(), report=report)
+
+    def _with_pieces(
+        self, report: dict[str, Any], first: int, sentences: list[str], runs: list[range], source: MotionSource
+    ) -> EpisodePlan:
+        labels = [self._label(run, source) for run in runs]
+        pieces = tuple(
+            self._piece(number, run, own, sentences[run.start - first : run.stop - first])
+            for number, (run, own) in enumerate(zip(runs, labels, strict=True))
+        )
+        num_frames = sum(len(piece) for piece in pieces)
+        clipped = np.mean(np.abs(np.concatenate([own.units[:-1] for own in labels])) > 1.0, axis=0)
         report |= {
-            "action_source": source,
-            "trimmed": trimmed,
-            "too_short": sum(len(run) for run in kept) - sum(len(run) for run in long_enough),
-        }
-        if not long_enough:
-            idle = not kept
-            reason = "nothing moves in it" if idle else "no unbroken row of frames is long enough"
-            return EpisodePlan(
-                key=self._key, pieces=(), report=report | {"skipped": reason, "skipped_on_purpose": False}
-            )
-        pieces, units = [], []
-        for number, run in enumerate(long_enough):
-            labelled = self._label(run, source)
-            pieces.append(self._piece(number, run, labelled, sentences[run.start - first : run.stop - first]))
-            units.append(labelled.units[:-1])
-        clipped = np.mean(np.abs(np.concatenate(units)) > 1.0, axis=0)
-        report |= {
-            "frames": sum(len(piece) for piece in pieces),
-            "seconds": sum(len(piece) for piece in pieces) * self._config.period_s,
+            "frames": num_frames,
+            "seconds": num_frames * self._config.period_s,
             "pieces": [{"key": piece.key, "frames": len(piece)} for piece in pieces],
             "clipped": dict(zip(ARM_NAMES, (round(float(share), 6) for share in clipped), strict=True)),
         }
-        return EpisodePlan(key=self._key, pieces=tuple(pieces), report=report)
+        return EpisodePlan(key=self._key, pieces=pieces, report=report)
 
     def _facts(
         self, segment: Segment, first: int, sentences: list[str], refusals: list[Refusal | None]
     ) -> dict[str, Any]:
-        stamps = self._table.stamp_ns[first : first + len(sentences)]
-        refused: dict[str, Counter[str]] = {}
-        for refusal in refusals:
-            if refusal is not None:
-                refused.setdefault(refusal[0], Counter())[refusal[1]] += 1
-        silent = int(np.sum(np.diff(stamps) // self._period_ns - 1)) if len(stamps) > 1 else 0
-        if silent:
-            refused["every stream"] = Counter(silent=silent)
+        silent = num_silent(self._table, first, len(sentences), self._period_ns)
         return {
             "key": self._key,
             "name": segment.name,
@@ -195,33 +201,34 @@ class _Planner:
             "outcome": segment.outcome,
             "instructions": list(dict.fromkeys(sentence for sentence in sentences if sentence)),
             "ticks": len(sentences) + silent,
-            "refused": {stream: dict(sorted(kinds.items())) for stream, kinds in sorted(refused.items())},
+            "refused": count_refusals(refusals, silent),
             "streams": capture_between(self._scan, self._spec, segment.start_ns, segment.end_ns),
             "frames": 0,
             "skipped": None,
         }
 
     def _why_not(
-        self, segment: Segment, first: int, sentences: list[str], runs: list[range], report: dict[str, Any]
-    ) -> tuple[str | None, bool]:
-        """Return why an episode is skipped, ``None`` if it is not, and whether a person wanted that."""
+        self,
+        segment: Segment,
+        first: int,
+        sentences: list[str],
+        runs: list[range],
+        refused: Mapping[str, Mapping[str, int]],
+    ) -> str | None:
+        """Return why an episode that is wanted cannot be converted; ``None`` when it can."""
         config = self._config
-        if segment.discarded:
-            return "discarded", True
-        if segment.outcome == "failure" and not config.keep_failed:
-            return "its outcome is failure (--keep-failed converts it)", True
         if segment.cut is not None and not config.keep_cut:
-            return f"it is not whole (--keep-cut converts what there is): {segment.cut}", False
+            return f"it is not whole (--keep-cut converts what there is): {segment.cut}"
         if not any(sentences):
-            return "it has no sentence. Give --instruction or --instructions", False
+            return "it has no sentence. Give --instruction or --instructions"
         if not runs:
-            return f"no tick has an observation: {_worst(report['refused'])}", False
+            return f"no tick has an observation: {worst_refusal(refused)}"
         if config.action_source == "command" and not self._has_commands(runs):
-            return self._no_command(), False
+            return self._no_command()
         told = self._table.gripper_command[first : first + len(sentences)]
         if config.gripper_source == "command" and not np.any(np.isfinite(told)):
-            return "no gripper command is in the bag until its end. Use --gripper-source measured", False
-        return None, False
+            return "no gripper command is in the bag until its end. Use --gripper-source measured"
+        return None
 
     def _has_commands(self, runs: list[range]) -> bool:
         return self._config.action_source != "measured" and all(
@@ -241,26 +248,6 @@ class _Planner:
         space = self._config.action_space
         return label_motion(self._table, run.start, run.stop - 1, spec=self._spec, space=space, source=source)
 
-    def _trim(self, runs: list[range], labels: list[MotionLabels]) -> tuple[list[range], dict[str, int]]:
-        """Return runs without what stands still at both ends of the episode, and how many frames that were."""
-        config = self._config
-        active: list[int] = []
-        for run, label in zip(runs, labels, strict=True):
-            moves = (label.moved_m > config.idle_m) | (label.moved_rad > config.idle_rad)
-            grips = self._gripper[run.start + 1 : run.stop] != self._gripper[run.start : run.stop - 1]
-            moves[:-1] |= grips
-            active.extend(run.start + int(k) for k in np.nonzero(moves)[0])
-        if not config.trim_idle:
-            return runs, {"head": 0, "tail": 0}
-        if not active:
-            return [], {"head": sum(len(run) for run in runs), "tail": 0}
-        # The action of the last active tick leads to the next one, which therefore stays.
-        low, high = active[0] - config.idle_margin, active[-1] + 1 + config.idle_margin
-        kept = [range(max(run.start, low), min(run.stop, high + 1)) for run in runs]
-        head = sum(max(0, min(run.stop, low) - run.start) for run in runs)
-        tail = sum(max(0, run.stop - max(run.start, high + 1)) for run in runs)
-        return [run for run in kept if len(run)], {"head": head, "tail": tail}
-
     def _piece(self, number: int, run: range, labels: MotionLabels, sentences: list[str]) -> Piece:
         before = self._gripper[run.start : run.stop]
         asked = np.append(before[1:], before[-1])
@@ -272,36 +259,3 @@ class _Planner:
             gripper_before=before,
             sentences=tuple(sentences),
         )
-
-
-def _refusal(table: TickTable, tick: int, sentence: str, damaged: Mapping[str, Collection[int]]) -> Refusal | None:
-    refusal = table.refusals[tick]
-    if refusal is not None:
-        return refusal
-    for camera, numbers in damaged.items():
-        if int(table.pictures[camera][tick]) in numbers:
-            return camera, "invalid"
-    return None if sentence else ("instruction", "missing")
-
-
-def _runs(table: TickTable, first: int, refusals: list[Refusal | None], period_ns: int) -> list[range]:
-    """Return the unbroken runs of ticks that were not refused."""
-    runs: list[range] = []
-    for tick, refusal in enumerate(refusals, start=first):
-        if refusal is not None:
-            continue
-        follows = runs and runs[-1].stop == tick and table.stamp_ns[tick] - table.stamp_ns[tick - 1] == period_ns
-        if follows:
-            runs[-1] = range(runs[-1].start, tick + 1)
-        else:
-            runs.append(range(tick, tick + 1))
-    return runs
-
-
-def _worst(refused: Mapping[str, Mapping[str, int]]) -> str:
-    """Return the most frequent refusal in words."""
-    counts = {(stream, kind): number for stream, kinds in refused.items() for kind, number in kinds.items()}
-    if not counts:
-        return "it has no tick"
-    (stream, kind), number = max(counts.items(), key=lambda entry: entry[1])
-    return f"stream '{stream}' is {kind} at {number} ticks"
