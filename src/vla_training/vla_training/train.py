@@ -55,8 +55,8 @@ def train(settings: dict[str, Any], where: str, out: Path, *, resume: bool = Fal
 
 def _announce(prepared: Preparation, out: Path, say: Any) -> None:
     mixture = prepared.mixture
-    for source, windows, count in zip(prepared.data.sources, mixture.sizes, mixture.counts, strict=True):
-        say(f"{source.path}: {windows} windows, {count} samples per epoch")
+    for source, size, count in zip(prepared.data.sources, mixture.sizes, mixture.counts, strict=True):
+        say(f"{source.path}: {size} windows, {count} samples per epoch")
     for name, windows in prepared.validation.items():
         say(f"{name}: validated on {len(windows)} windows")
     say(
