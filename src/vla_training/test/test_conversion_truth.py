@@ -33,7 +33,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_core.errors import ObservationRefusedError
-from vla_core.geometry import Pose
+from vla_core.geometry import Pose, distance_m
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
 from vla_training.bag_to_dataset import bag_to_dataset
@@ -267,6 +267,30 @@ def test_frames_are_the_observations_of_the_observer_to_the_bit(tmp_path: Path) 
         np.testing.assert_array_equal(frame["robot_obs"][:3], seen.pose_tcp_in_base.position_m)
         np.testing.assert_array_equal(frame["robot_obs"][3:6], seen.pose_tcp_in_base.euler_xyz_rad)
         np.testing.assert_array_equal(frame["robot_obs"][7:14], seen.joint_positions_rad)
+
+
+@given(st.integers(0, 700), st.integers(1, 300), st.integers(0, 900), st.booleans())
+@settings(max_examples=15, deadline=None)
+def test_a_frame_shows_the_picture_of_its_time_in_whatever_order_the_file_is(
+    tmp_path_factory: pytest.TempPathFactory, first: int, num: int, to: int, one_topic: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("order")
+    messages = [*Demo().messages(), *((at(k / 50), COMMAND, pose(at(k / 50), CURVE(k / 50))) for k in range(101))]
+    messages.sort(key=lambda entry: entry[0])
+    wrist = "/" + SPEC.cameras["wrist"].topic
+    moved = [entry for entry in messages[first : first + num] if not one_topic or entry[1] == wrist]
+    rest = [entry for entry in messages if not any(entry is own for own in moved)]
+    bag = write_mcap(folder / "bag.mcap", [*rest[:to], *moved, *rest[to:]])
+    bag_to_dataset([bag], folder / "out", SPEC, CONFIG)
+    written = frames(folder / "out")
+    assert written
+    for frame in written:
+        tick_s = (int(frame["stamp_ns"]) - T0) / 1e9
+        for key in ("rgb_static", "rgb_gripper"):
+            assert -1e-6 <= tick_s - number_in(frame[key]) / 30 <= 0.08 + 1e-6
+        shown = Pose.from_euler(frame["robot_obs"][:3], frame["robot_obs"][3:6])
+        nearest = min(distance_m(shown, CURVE(tick_s - back / 100)) for back in range(9))
+        assert nearest < 1e-9
 
 
 def test_pictures_that_cannot_be_decoded_are_refused_at_their_ticks(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from vla_core.instruction import clean_instruction
 from vla_core.robot_spec import RobotSpec
 from vla_training.bags.bag_folder import Bag, find_bags
 from vla_training.bags.raw_message import Advance, ignore_progress
-from vla_training.conversion.bag_labels import SentencesFile
+from vla_training.conversion.bag_labels import BagLabels, SentencesFile
 from vla_training.conversion.config import ConversionConfig, EpisodesFrom, FormatName, Source
 from vla_training.conversion.convert_bag import BagJob
 from vla_training.conversion.dataset_folder import DatasetFolder
@@ -150,9 +150,7 @@ def _jobs(
             complaints.append(f"{bag.name}: skipped: {error}")
             continue
         placed = folder.ledger.bag(key)
-        if placed is not None and (
-            placed["labels"] == labels.digest or any(e["frames"] for e in placed["episodes"])
-        ):
+        if placed is not None and _is_final(placed, labels):
             if placed["labels"] != labels.digest:
                 complaints.append(
                     f"{bag.name}: its sentence or outcome has changed since it was converted. Use --overwrite"
@@ -166,6 +164,13 @@ def _jobs(
             folder.work.forget_bag(key)
         jobs[key] = BagJob(bag=bag, labels=labels, spec=spec, config=config, work=folder.work_path)
     return list(jobs.values()), done, complaints
+
+
+def _is_final(report: dict[str, Any], labels: BagLabels) -> bool:
+    """Return whether a bag in the dataset stays as it is: it gave frames, or nothing about it can have changed."""
+    if any(episode["frames"] for episode in report["episodes"]):
+        return True
+    return bool(report["labels"] == labels.digest and not report["skipped"] and not report.get("damage"))
 
 
 def _config(options: argparse.Namespace) -> ConversionConfig:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The messages of a bag in the order of reception, whatever its storage and compression."""
 
+import errno
 import heapq
 import shutil
 import tempfile
@@ -92,6 +93,8 @@ def _records(path: Path, where: str, advance: Advance) -> Iterator[Record]:
             counted = _Counted(file, advance)
             yield from mcap_records(_unzipped(counted) if packed else counted, where)
     except (OSError, zstandard.ZstdError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # there was no room to unpack it; the bag is as it was
         raise DamagedBagError(f"{where}: damaged: {error}") from error
 
 

@@ -36,6 +36,7 @@ class BagScan:
 
     Attributes:
         bag: The bag.
+        topics: What was read of it. Who reads the same topics again finds the messages in the same order.
         ticks: The grid of ticks, one row each.
         arrivals: Stream to (n, 2) int64: header stamp and time of reception of each message, nanoseconds.
         said: Markers and instructions.
@@ -47,6 +48,7 @@ class BagScan:
     """
 
     bag: Bag
+    topics: frozenset[str]
     ticks: TickTable
     arrivals: dict[str, Int64Array]
     said: Said
@@ -95,6 +97,7 @@ class _Scan:
         }
         if spec.command.interface in COMMAND_TYPES:
             self._others[absolute_topic(spec.command.topic, config.namespace)] = _COMMAND
+        self._topics = frozenset([*self._streams, *self._others])
         self._types = MessageTypes()
         self._observer = Observer(spec)
         self._follower = CommandFollower(spec, round(config.twist_timeout_s * NS_PER_S))
@@ -114,6 +117,7 @@ class _Scan:
             require_topics(self._bag, self._spec, self._streams, self._seen)
         return BagScan(
             bag=self._bag,
+            topics=self._topics,
             ticks=self._rows.table(),
             arrivals={
                 stream: np.array(rows, dtype=np.int64).reshape(-1, 2) for stream, rows in self._arrivals.items()
@@ -127,9 +131,8 @@ class _Scan:
         )
 
     def _messages(self, advance: Advance) -> Iterator[RawMessage]:
-        topics = [*self._streams, *self._others]
         try:
-            for raw in stored_messages(self._bag, topics, self._types, advance):
+            for raw in stored_messages(self._bag, self._topics, self._types, advance):
                 self._num_unordered += raw.received_ns < self._last_ns
                 self._first_ns = self._first_ns or raw.received_ns
                 self._last_ns = max(self._last_ns, raw.received_ns)

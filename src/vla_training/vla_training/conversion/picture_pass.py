@@ -68,9 +68,11 @@ def write_episodes(
     cameras = {absolute_topic(camera.topic, namespace): name for name, camera in spec.cameras.items()}
     types, position = MessageTypes(), 0
     try:
-        for raw in stored_messages(scan.bag, cameras, types, advance):
+        for raw in stored_messages(scan.bag, scan.topics, types, advance):
             if position == len(steps):
                 break
+            if raw.topic not in cameras:
+                continue
             try:
                 pictures.take(cameras[raw.topic], types.decode(raw))
             except UndecodableMessageError:
