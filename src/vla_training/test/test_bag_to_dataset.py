@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from bag_factory import SPEC, SPEC_FILE, Demo, Message, mark, path_of, say, write_bag, write_mcap
+from bag_factory import SPEC, SPEC_FILE, START, Demo, Message, at, mark, path_of, pose, say, write_bag, write_mcap
 
 from vla_core.errors import ConfigError
 from vla_training.bag_to_dataset import bag_to_dataset, main
@@ -329,6 +329,23 @@ def test_one_damaged_bag_among_good_ones(bags: Path, tmp_path: Path, capsys: pyt
     assert main([*arguments, "--out", str(tmp_path / "out"), "--strict"]) == 1
 
 
+def test_clocks_that_differ_and_commands_in_another_frame_are_told(tmp_path: Path) -> None:
+    topic = "/" + SPEC.command.topic
+    wrong = pose(at(0.5), START)
+    wrong.header.frame_id = "world"
+    slow = replace(DEMO, latency_ms=5000.0)
+    write_mcap(tmp_path / "bag.mcap", sorted([*slow.messages(), (at(5.5), topic, wrong)], key=lambda own: own[0]))
+    done = bag_to_dataset([tmp_path / "bag.mcap"], tmp_path / "out", SPEC, replace(CONFIG, instruction="open"))
+    said = "\n".join(done.problems)
+    assert done.exit_status == 1
+    assert "1 messages on /arm_controller/target_pose were left out" in said
+    assert "frame_id is 'world', the robot spec says 'base_link'" in said
+    assert "stream 'static': header stamps are -5.0 s from the time of reception" in said
+    assert "--stamps receive" in said
+    config = replace(CONFIG, instruction="open", stamps="receive")
+    assert bag_to_dataset([tmp_path / "bag.mcap"], tmp_path / "out2", SPEC, config).report["totals"]["frames"] > 50
+
+
 def test_without_any_episode_the_status_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_mcap(tmp_path / "bag.mcap", list(DEMO.messages()))
     arguments = [str(tmp_path / "bag.mcap"), "--robot", str(SPEC_FILE), "--out", str(tmp_path / "out"), "--quiet"]
@@ -376,14 +393,15 @@ def test_a_corrected_sentence_after_conversion_is_told(tmp_path: Path) -> None:
     assert "has changed since it was converted" in done.problems[0]
 
 
-def test_a_corrected_sentence_before_frames_were_placed_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends_at", ["dataset_folder.DatasetFolder.append", "work_folder.WorkFolder.keep_bag"])
+def test_a_corrected_sentence_before_frames_were_placed_counts(tmp_path: Path, ends_at: str) -> None:
     bag = write_bag(tmp_path / "bag", list(DEMO.messages()))
     path = tmp_path / "sentences.yaml"
     path.write_text("bag: open")
     out = tmp_path / "out"
     config = ConversionConfig(validation_share=0.0)
-    with pytest.MonkeyPatch.context() as patch:  # the process ends when the bag is done
-        patch.setattr("vla_training.conversion.dataset_folder.DatasetFolder.append", _raise_killed)
+    with pytest.MonkeyPatch.context() as patch:  # the process ends when the bag is done, or just before
+        patch.setattr(f"vla_training.conversion.{ends_at}", _raise_killed)
         with pytest.raises(_Killed):
             bag_to_dataset([bag], out, SPEC, config, instructions=path)
     assert len(list((out / ".work" / "episodes").iterdir())) == 1

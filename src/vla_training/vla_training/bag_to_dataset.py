@@ -159,10 +159,8 @@ def _jobs(
         waiting = folder.work.bag_report(key)
         if waiting is not None and waiting["labels"] == labels.digest:
             done[key] = waiting
-            continue
-        if waiting is not None:
-            folder.work.forget_bag(key)
-        jobs[key] = BagJob(bag=bag, labels=labels, spec=spec, config=config, work=folder.work_path)
+        else:
+            jobs[key] = BagJob(bag=bag, labels=labels, spec=spec, config=config, work=folder.work_path)
     return list(jobs.values()), done, complaints
 
 

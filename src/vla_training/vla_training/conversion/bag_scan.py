@@ -40,7 +40,7 @@ class BagScan:
         ticks: The grid of ticks, one row each.
         arrivals: Stream to (n, 2) int64: header stamp and time of reception of each message, nanoseconds.
         said: Markers and instructions.
-        undecodable: Topic to the number of messages whose bytes do not fit their type.
+        undecodable: Topic to the number of messages that say nothing, and what is wrong with the first.
         num_unordered: Messages that were stored too late to be put in order.
         first_ns: Reception of the first message; 0 in an empty bag.
         last_ns: Reception of the last one.
@@ -52,7 +52,7 @@ class BagScan:
     ticks: TickTable
     arrivals: dict[str, Int64Array]
     said: Said
-    undecodable: dict[str, int]
+    undecodable: dict[str, tuple[int, str]]
     num_unordered: int
     first_ns: int
     last_ns: int
@@ -105,6 +105,7 @@ class _Scan:
         self._rows = TickRows(tuple(spec.cameras), len(spec.joints.names))
         self._arrivals: dict[str, list[tuple[int, int]]] = {stream: [] for stream in self._streams.values()}
         self._undecodable: Counter[str] = Counter()
+        self._first_errors: dict[str, str] = {}
         self._seen: set[str] = set()
         self._num_unordered = 0
         self._first_ns = self._last_ns = 0
@@ -123,7 +124,9 @@ class _Scan:
                 stream: np.array(rows, dtype=np.int64).reshape(-1, 2) for stream, rows in self._arrivals.items()
             },
             said=self._said,
-            undecodable=dict(sorted(self._undecodable.items())),
+            undecodable={
+                topic: (number, self._first_errors[topic]) for topic, number in sorted(self._undecodable.items())
+            },
             num_unordered=self._num_unordered,
             first_ns=self._first_ns,
             last_ns=self._last_ns,
@@ -147,8 +150,9 @@ class _Scan:
                 self._take_stream(self._streams[raw.topic], raw, message)
             else:
                 self._take_other(self._others[raw.topic], raw, message)
-        except UndecodableMessageError:
+        except UndecodableMessageError as error:
             self._undecodable[raw.topic] += 1
+            self._first_errors.setdefault(raw.topic, str(error))
             return
         self._seen.add(raw.topic)
 

@@ -45,6 +45,7 @@ def convert_bag(job: BagJob, advance: Advance) -> dict[str, Any]:
     """
     work = WorkFolder(job.work)
     key = job.bag.key
+    work.begin_bag(key, job.labels.digest)
     report: dict[str, Any] = {"key": key, "name": job.bag.name, "labels": job.labels.digest, "skipped": None}
     try:
         report |= _convert(job, work, advance)
@@ -81,9 +82,11 @@ def _report(scan: BagScan, plans: list[EpisodePlan], job: BagJob, work: WorkFold
         "damage": scan.damage,
         "seconds": round((scan.last_ns - scan.first_ns) / 1e9, 3),
         "streams": capture_of_bag(scan, job.spec),
-        "undecodable": scan.undecodable,
+        "undecodable": {
+            topic: {"messages": number, "first": error} for topic, (number, error) in scan.undecodable.items()
+        },
         "out_of_order": scan.num_unordered,
-        "notes": clock_notes(scan),
+        "notes": clock_notes(scan) if job.config.stamps == "header" else [],
         "episodes": [
             work.facts(plan.key)["report"] if work.has_episode(plan.key) else plan.report for plan in plans
         ],

@@ -36,8 +36,10 @@ def problems(bags: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{bag['name']}: skipped: {bag['skipped']}"
         if bag.get("damage"):
             yield f"{bag['name']}: {bag['damage']}; every whole episode before was converted"
-        for topic, number in bag.get("undecodable", {}).items():
-            yield f"{bag['name']}: {number} messages on {topic} cannot be decoded"
+        for topic, wrong in bag.get("undecodable", {}).items():
+            found = f"{wrong['messages']} messages on {topic} were left out"
+            yield f"{bag['name']}: {found}. The first: {wrong['first']}"
+        yield from (f"{bag['name']}: {note}" for note in bag.get("notes", []))
         for episode in bag["episodes"]:
             if episode["skipped"] and not episode.get("skipped_on_purpose"):
                 yield f"{bag['name']}: episode {episode['key']} skipped: {episode['skipped']}"

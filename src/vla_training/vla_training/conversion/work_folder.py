@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from vla_training.conversion.whole_file import write_json
+from vla_training.conversion.whole_file import write_json, write_whole
 
 _EPISODE_FILE = "episode.json"
 
@@ -63,8 +63,14 @@ class WorkFolder:
         facts: dict[str, Any] = json.loads((self.episode(key) / _EPISODE_FILE).read_text(encoding="utf-8"))
         return facts
 
-    def forget_bag(self, key: str) -> None:
-        """Remove everything of a bag, so that it is converted anew."""
+    def begin_bag(self, key: str, labels: str) -> None:
+        """Begin a bag, or go on with it; what was made of it with other labels is removed."""
+        path = self._path / "bags" / f"{key}.labels"
+        if path.is_file() and path.read_text(encoding="utf-8") != labels:
+            self._forget_bag(key)
+        write_whole(path, labels.encode())
+
+    def _forget_bag(self, key: str) -> None:
         (self._path / "bags" / f"{key}.json").unlink(missing_ok=True)
         for folder in (self._path / "episodes").glob(f"{key}_[0-9][0-9][0-9]*"):
             shutil.rmtree(folder)
