@@ -35,10 +35,13 @@ DIFFERENT_PICTURES = 16
 Row = tuple[str, bool, CompressionType, float, float]
 """Name, whether pictures are JPEG, compression of the bag, rate of the frames (Hz), length of the bag (s)."""
 RUN = """
-import resource, sys
+import sys
+from pathlib import Path
 from vla_training.bag_to_dataset import main
 status = main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not getrusage: its peak includes the process that started this one.
+(line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print("peak", line.split()[1])
 sys.exit(status)
 """
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One pass over a bag that decodes no picture: what the robot saw, felt and was told at each tick, as numbers."""
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class _Scan:
         self._follower = CommandFollower(spec, round(config.twist_timeout_s * NS_PER_S))
         self._said = Said()
         self._rows = TickRows(tuple(spec.cameras), len(spec.joints.names))
-        self._arrivals: dict[str, list[tuple[int, int]]] = {stream: [] for stream in self._streams.values()}
+        self._arrivals = {stream: array("q") for stream in self._streams.values()}
         self._undecodable: Counter[str] = Counter()
         self._first_errors: dict[str, str] = {}
         self._seen: set[str] = set()
@@ -160,7 +161,7 @@ class _Scan:
         require_type(raw, stream, self._spec)
         made_ns = raw.received_ns if self._config.stamps == "receive" else None
         self._observer.push(stream, message, made_ns)
-        self._arrivals[stream].append((stamp_ns_of(message), raw.received_ns))
+        self._arrivals[stream].extend((stamp_ns_of(message), raw.received_ns))
 
     def _take_other(self, kind: str, raw: RawMessage, message: Any) -> None:
         if kind == _COMMAND:
