@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row per tick of a bag, about a kilobyte and no picture, so that a bag of hours fits into memory."""
+"""One row per tick of a bag, some kilobytes and no picture, so that a bag of hours fits into memory."""
 
 from array import array
 from collections.abc import Mapping
