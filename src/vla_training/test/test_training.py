@@ -223,6 +223,16 @@ def test_questions_about_pictures_are_learned_beside(config: Path, four_steps: P
     assert train(config, tmp_path / "bad", f"cotraining.examples={examples}") == 1
 
 
+def test_a_run_without_validation_keeps_its_last_checkpoint(config: Path, dataset: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    write_dataset(own)
+    for path in (own / "validation").glob("*.npz"):  # few episodes: none was for validation
+        path.unlink()
+    one = "optimization.max_steps=1"
+    assert train(config, tmp_path / "run", one, f"data.sources=[{{path: {own}}}]") == 0
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["last"]
+
+
 def test_a_few_windows_can_be_learned_by_heart(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(config), "--overfit", "2", "--set", "optimization.learning_rate=3e-3"]) == 0
     assert "overfit check passed: 2 windows" in capsys.readouterr().out

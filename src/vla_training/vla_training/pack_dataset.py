@@ -15,8 +15,9 @@ from vla_training.datasets.calvin_folder import CalvinFolder
 from vla_training.datasets.dataset_card import DATASET_FILE
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.packing import pack_split
+from vla_training.datasets.splits import Split, has_frames
 
-SPLITS = ("training", "validation")
+SPLITS: tuple[Split, ...] = ("training", "validation")
 
 
 def pack_dataset(dataset: Path, out: Path, *, size_px: int | None = None) -> list[Path]:
@@ -30,9 +31,11 @@ def pack_dataset(dataset: Path, out: Path, *, size_px: int | None = None) -> lis
     Raises:
         DatasetError: There is no split, or one cannot be read.
     """
-    splits = [name for name in SPLITS if (dataset / name).is_dir()]
+    splits = [name for name in SPLITS if has_frames(dataset, name)]
     if not splits:
-        raise DatasetError(f"{dataset}: holds neither 'training' nor 'validation'; give the folder of a dataset")
+        raise DatasetError(
+            f"{dataset}: holds neither 'training' nor 'validation' with frames; give the folder of a dataset"
+        )
     if size_px is not None and size_px < 1:
         raise DatasetError(f"size_px must be at least 1, found {size_px}")
     out.mkdir(parents=True, exist_ok=True)

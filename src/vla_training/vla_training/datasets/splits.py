@@ -12,6 +12,12 @@ from vla_training.datasets.packed_folder import PACKED_FILE, PackedFolder
 Split = Literal["training", "validation"]
 
 
+def has_frames(dataset: Path | str, split: Split) -> bool:
+    """Return whether a dataset holds frames of a split; of few episodes none may be for validation."""
+    folder = Path(dataset) / split
+    return (folder / PACKED_FILE).exists() or next(folder.glob("*.npz"), None) is not None
+
+
 def open_split(dataset: Path | str, split: Split) -> FrameStore:
     """Return the reader of one split of a dataset (CALVIN's layout or the packed one).
 

@@ -39,14 +39,13 @@ def write_data_check(prepared: Preparation, path: Path) -> Path:
     keys = prepared.mixture.epoch(0)
     numbers = np.linspace(0, len(keys) - 1, min(_SAMPLES, len(keys))).astype(int)
     samples = [prepared.training[(int(keys[n, 0]), int(keys[n, 1]), int(n))] for n in numbers]
-    shown = [block for each in samples for block in _sample(prepared, each)]
     return write_page(
         path,
         "What the model is shown",
         [
             _sources(prepared),
             _actions(prepared),
-            Section("Samples, as they are trained on", shown),
+            *(_sample(prepared, number, each) for number, each in enumerate(samples, start=1)),
         ],
         subtitle=f"{prepared.mixture.epoch_size} samples per epoch, actions in frame "
         f"{prepared.sources.action_space.frame}, {1 / prepared.sources.card.period_s:.3g} Hz",
@@ -90,23 +89,17 @@ def _actions(prepared: Preparation) -> Section:
     return Section("Actions, as the model learns them", [Picture(png_of_figure(figure), wide=True), *blocks])
 
 
-def _sample(prepared: Preparation, sample: WindowSample) -> list[Block]:
+def _sample(prepared: Preparation, number: int, sample: WindowSample) -> Section:
     cameras = prepared.config.model.cameras
     augmentation = Augmentation(prepared.data.augmentation, prepared.config.run.seed)
     spec = prepared.config.model.image
     shown = pictures_to_device(collate([sample]), cameras, spec, augmentation, device=torch.device("cpu"))[0]
     sheets = [
-        Picture(
-            png_of_pixels(contact_sheet([_pixels(tick, spec) for tick in shown[:, place]])),
-            f"{camera}: {sample.instruction}",
-            wide=True,
-        )
+        Picture(png_of_pixels(contact_sheet([_pixels(tick, spec) for tick in shown[:, place]])), camera, wide=True)
         for place, camera in enumerate(cameras)
     ]
-    return [
-        *sheets,
-        Picture(png_of_figure(_plot(sample)), "actions of the window; grey: behind the end, not trained on"),
-    ]
+    plot = Picture(png_of_figure(_plot(sample)), "actions of the window; grey: behind the end, not trained on")
+    return Section(f"Sample {number}: \u201c{sample.instruction}\u201d", [*sheets, plot])
 
 
 def _pixels(picture: torch.Tensor, spec: ImageSpec) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from vla_core.errors import ConfigError
 from vla_core.model.config import ModelConfig
 from vla_training.datasets.dataset_card import DatasetCard
 from vla_training.datasets.frame_store import FrameStore
-from vla_training.datasets.splits import open_split
+from vla_training.datasets.splits import has_frames, open_split
 from vla_training.datasets.statistics import action_statistics, percentile_range, used_units
 from vla_training.datasets.window_dataset import WindowDataset
 from vla_training.training.settings import DataConfig
@@ -95,7 +95,7 @@ def open_sources(config: DataConfig, kept: ActionSpace | None = None) -> Sources
     validation = {
         name: open_split(source.path, "validation")
         for name, source in zip(names, config.sources, strict=True)
-        if (source.path / "validation").is_dir()
+        if has_frames(source.path, "validation")
     }
     statistics = {
         name: action_statistics(store, unit) for name, store, unit in zip(names, stores, units, strict=True)
