@@ -30,7 +30,7 @@ LAYERS = [
         "words",
         [
             *("errors", "config", "geometry", "types", "latency", "instruction", "units"),
-            *("atomic_exchange", "episode_record"),
+            *("atomic_exchange", "episode_record", "journal", "trial_log"),
         ],
     ),
     ("numbers", ["actions", "images", "robot_state"]),

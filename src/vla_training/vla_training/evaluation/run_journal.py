@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation has done so far: a journal whose first row says what it belongs to.
+
+A run that is started again goes on; one with other settings is refused, so that numbers are never mixed.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vla_core.checkpoint import CARD, WEIGHTS
+from vla_core.journal import Journal, JournalError, Row
+
+_FINGERPRINT_BYTES = 1 << 20
+
+
+def open_run(path: Path, identity: Mapping[str, Any]) -> tuple[Journal, tuple[Row, ...]]:
+    """Return the journal of a run and the rows that it has besides the first.
+
+    Args:
+        path: The file.
+        identity: What must be the same when the run goes on; plain data.
+
+    Raises:
+        JournalError: The file belongs to another run, is damaged or in use.
+    """
+    journal = Journal(path)
+    try:
+        if not journal.rows:
+            journal.append({"run": dict(identity)})
+            return journal, ()
+        _require_same(path, journal.rows[0].get("run"), dict(identity))
+    except JournalError:
+        journal.close()
+        raise
+    return journal, journal.rows[1:]
+
+
+def checkpoint_identity(checkpoint: Path) -> dict[str, str]:
+    """Return name and fingerprint of a checkpoint: the same wherever it lies.
+
+    The fingerprint is made of its card, and of size, beginning and end of its weights.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update((checkpoint / CARD).read_bytes())
+    weights = checkpoint / WEIGHTS
+    size = weights.stat().st_size
+    digest.update(size.to_bytes(8, "little"))
+    with weights.open("rb") as file:
+        digest.update(file.read(_FINGERPRINT_BYTES))
+        file.seek(max(0, size - _FINGERPRINT_BYTES))
+        digest.update(file.read(_FINGERPRINT_BYTES))
+    return {"checkpoint": checkpoint.resolve().name, "fingerprint": digest.hexdigest()}
+
+
+def digest_of(text: str) -> str:
+    """Return 16 hexadecimal digits of a text."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _require_same(path: Path, found: Any, identity: dict[str, Any]) -> None:
+    if not isinstance(found, dict):
+        raise JournalError(f"{path}: no journal of an evaluation. Choose another --out")
+    for key in sorted(set(found) | set(identity)):
+        if found.get(key) != identity.get(key):
+            raise JournalError(
+                f"{path}: it belongs to a run with {key} = {found.get(key)!r}, this one has {identity.get(key)!r}. "
+                "Choose another --out"
+            )
