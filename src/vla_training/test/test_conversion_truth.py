@@ -117,6 +117,18 @@ def test_commands_are_taken_where_every_frame_has_one(tmp_path: Path) -> None:
     assert "not every frame has a command on 'arm_controller/target_pose'" in refused.report["skipped"]
 
 
+def test_standing_still_before_the_first_command_is_no_reason_against_commands(tmp_path: Path) -> None:
+    ahead = still_between(path_of([0.005, 0, 0, 0, 0, 0.01]), 1.0, 2.0)
+    lags = Demo(path=lambda t_s: ahead(t_s - 0.03) if t_s > 1.0 else START)
+    targets = [(at(k / 50), COMMAND, pose(at(k / 50), ahead(k / 50))) for k in range(48, 101)]
+    only = plan(tmp_path, [*lags.messages(), *targets], trim_idle=True, action_source="command")
+    assert only.report["action_source"] == "command"
+    assert only.report["trimmed"]["head"] == 10  # until 0.96 s
+    np.testing.assert_allclose(only.pieces[0].actions[0:10, 0], 0.25, atol=1e-6)
+    untrimmed = plan(tmp_path, [*lags.messages(), *targets])
+    assert untrimmed.report["action_source"] == "measured"
+
+
 def test_a_command_far_from_the_arm_counts_from_the_arm(tmp_path: Path) -> None:
     far = Pose(START.position_m + np.array([0.2, 0.0, 0.0]), START.rotation)  # reanchor_m is 0.05
     targets = [(at(k / 50), COMMAND, pose(at(k / 50), far)) for k in range(101)]

@@ -19,13 +19,13 @@ from vla_training.conversion.bag_scan import BagScan
 from vla_training.conversion.capture_faults import capture_between
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.episode_writer import Stretch
-from vla_training.conversion.idle_ends import trim_idle
+from vla_training.conversion.idle_ends import stands_still, trim_idle
 from vla_training.conversion.motion_labels import (
     MotionLabels,
     MotionSource,
     gripper_decisions,
-    has_command,
     label_motion,
+    runs_with_commands,
 )
 from vla_training.conversion.recorded_commands import COMMAND_TYPES
 from vla_training.conversion.segments import Segment, find_segments
@@ -156,9 +156,13 @@ class _Planner:
         reason = self._why_not(segment, first, sentences, runs, report["refused"])
         if reason is not None:
             return self._skipped(report, reason)
-        source: MotionSource = "command" if self._has_commands(runs) else "measured"
+        told = self._when_told(runs)
+        source: MotionSource = "measured" if told is None else "command"
+        waited = sum(len(run) for run in runs) - sum(len(run) for run in told or runs)
+        runs = told or runs
         labels = [self._label(run, source) for run in runs]
         kept, trimmed = trim_idle(runs, labels, self._gripper, self._config)
+        trimmed["head"] += waited
         whole = [run for run in kept if len(run) >= self._config.min_frames]
         too_short = sum(len(run) for run in kept) - sum(len(run) for run in whole)
         report |= {"action_source": source, "trimmed": trimmed, "too_short": too_short}
@@ -223,17 +227,27 @@ class _Planner:
             return "it has no sentence. Give --instruction or --instructions"
         if not runs:
             return f"no tick has an observation: {worst_refusal(refused)}"
-        if config.action_source == "command" and not self._has_commands(runs):
+        if config.action_source == "command" and self._when_told(runs) is None:
             return self._no_command()
         told = self._table.gripper_command[first : first + len(sentences)]
         if config.gripper_source == "command" and not np.any(np.isfinite(told)):
             return "no gripper command is in the bag until its end. Use --gripper-source measured"
         return None
 
-    def _has_commands(self, runs: list[range]) -> bool:
-        return self._config.action_source != "measured" and all(
-            has_command(self._table, run.start, run.stop - 1) for run in runs
-        )
+    def _when_told(self, runs: list[range]) -> list[range] | None:
+        """Return the runs from the first command on; ``None`` if the actions cannot come from commands.
+
+        They can when each tick has one, but for standing still before the first, which is trimmed.
+        """
+        if self._config.action_source == "measured":
+            return None
+        told = runs_with_commands(self._table, runs)
+        kept = [run for run in told if len(run)]
+        if not kept or told == runs:
+            return kept or None
+        waiting = [range(run.start, min(own.start + 1, run.stop)) for run, own in zip(runs, told, strict=True)]
+        is_idle = all(stands_still(self._label(run, "measured"), self._config) for run in waiting)
+        return kept if is_idle and self._config.trim_idle else None
 
     def _no_command(self) -> str:
         interface = self._spec.command.interface

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_core.geometry import FloatArray
 from vla_training.conversion.config import ConversionConfig
@@ -34,8 +35,17 @@ def trim_idle(
     return [run for run in kept if len(run)], {"head": head, "tail": tail}
 
 
+def stands_still(labels: MotionLabels, config: ConversionConfig) -> bool:
+    """Return whether no action moves the arm."""
+    return not np.any(_moves(labels, config))
+
+
+def _moves(labels: MotionLabels, config: ConversionConfig) -> NDArray[np.bool_]:
+    return (labels.moved_m > config.idle_m) | (labels.moved_rad > config.idle_rad)
+
+
 def _active(run: range, labels: MotionLabels, gripper: FloatArray, config: ConversionConfig) -> list[int]:
     """Return the ticks of a run whose action moves the arm or the gripper."""
-    moves = (labels.moved_m > config.idle_m) | (labels.moved_rad > config.idle_rad)
+    moves = _moves(labels, config)
     moves[:-1] |= gripper[run.start + 1 : run.stop] != gripper[run.start : run.stop - 1]
     return [run.start + int(k) for k in np.nonzero(moves)[0]]

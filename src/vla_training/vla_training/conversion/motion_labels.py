@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The action at each tick: from what the arm was told, or from where it went."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,9 +52,11 @@ def label_motion(
     )
 
 
-def has_command(table: TickTable, first: int, last: int) -> bool:
-    """Return whether the arm had been told something at each tick of a range."""
-    return all(command is not None for command in table.commands[first : last + 1])
+def runs_with_commands(table: TickTable, runs: Sequence[range]) -> list[range]:
+    """Return each run without its ticks before the first command of the bag; empty runs for what is all before."""
+    ticks = (tick for tick, command in enumerate(table.commands) if command is not None)
+    first = next(ticks, len(table))
+    return [range(min(max(run.start, first), run.stop), run.stop) for run in runs]
 
 
 def gripper_decisions(table: TickTable, spec: RobotSpec, source: Source) -> FloatArray:
