@@ -5,6 +5,7 @@ An episode's folder gets its name in one step when it is whole; a bag's report, 
 finds a name may rely on it, and whoever is killed leaves nothing but drafts.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +15,11 @@ from typing import Any
 from vla_training.conversion.whole_file import write_json, write_whole
 
 _EPISODE_FILE = "episode.json"
+
+
+def hold_while_alive(path: Path) -> None:
+    """Let whoever wants to clean up a work folder wait for the end of this process."""
+    fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_SH)
 
 
 class WorkFolder:
@@ -29,9 +35,14 @@ class WorkFolder:
             (path / name).mkdir(parents=True, exist_ok=True)
 
     def forget_drafts(self) -> None:
-        """Remove what killed processes left half done; no other process may be writing."""
-        shutil.rmtree(self._path / "drafts", ignore_errors=True)
-        (self._path / "drafts").mkdir()
+        """Remove what killed processes left half done, when the last of their workers has ended."""
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            shutil.rmtree(self._path / "drafts")
+            (self._path / "drafts").mkdir()
+        finally:
+            os.close(descriptor)
 
     def draft(self, key: str) -> Path:
         """Return a new empty folder for an episode that is being written."""

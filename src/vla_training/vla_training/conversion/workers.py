@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from vla_core.errors import ConfigError, VlaError
 from vla_training.bags.raw_message import Advance
 from vla_training.conversion.convert_bag import BagJob, convert_bag
+from vla_training.conversion.work_folder import hold_while_alive
 
 _tell: Any = None
 """Queue of this worker process for the number of bytes read."""
@@ -63,7 +65,8 @@ def _in_pool(jobs: Sequence[BagJob], workers: int, advance: Advance) -> Iterator
     queue.cancel_join_thread()  # a worker that ends in the middle of a message leaves the queue locked
     listener = threading.Thread(target=_listen, args=(queue, advance), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(queue, os.getpid(), is_over))
+    initial = (queue, os.getpid(), is_over, jobs[0].work)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=initial)
     try:
         futures: list[Future[dict[str, Any]]] = [pool.submit(_convert_in_worker, job) for job in jobs]
         for future in as_completed(futures):
@@ -84,11 +87,12 @@ def _listen(queue: Any, advance: Advance) -> None:
         advance(num_bytes)
 
 
-def _begin_worker(queue: Any, parent: int, is_over: Any) -> None:
+def _begin_worker(queue: Any, parent: int, is_over: Any, work: Path) -> None:
     global _tell  # noqa: PLW0603 - a pool hands its workers nothing but globals
     _tell = queue
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says it in a sentence
     threading.Thread(target=_end_with, args=(parent, is_over), daemon=True).start()
+    hold_while_alive(work)
 
 
 def _end_with(parent: int, is_over: Any) -> None:
