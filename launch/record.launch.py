@@ -4,13 +4,14 @@
 ros2 launch vla_policy_node record.launch.py sim:=true output_dir:=episodes
 """
 
-import os
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from vla_policy_node.launch_support import end_the_others, environment, robot_spec_path, simulated_robot
 
 # Holds in the source tree and in both kinds of install: config/ lies beside launch/.
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -43,27 +44,13 @@ ARGUMENTS = [
 ]
 
 
-def robot_spec_path(robot: str) -> Path:
-    """Return the path of a robot spec given by name or by path."""
-    path = Path(robot) if robot.endswith((".yaml", ".yml")) else CONFIG / "robots" / f"{robot}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(spec.stem for spec in (CONFIG / "robots").glob("*.yaml")))
-        raise FileNotFoundError(f"robot:={robot}: {path} does not exist; known robots: {known}")
-    return path.resolve()
-
-
-def end_the_others(event: object, context: LaunchContext) -> list:
-    """Return what ends the other node when one has ended by itself."""
-    return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
-
-
 def start_nodes(context: LaunchContext) -> list:
     """Return the nodes for the values of the launch arguments."""
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    spec = robot_spec_path(value("robot"))
+    spec = robot_spec_path(CONFIG, value("robot"))
     recorder = Node(
         package="vla_policy_node",
         executable="episode_recorder",
@@ -82,26 +69,9 @@ def start_nodes(context: LaunchContext) -> list:
             },
         ],
     )
-    if value("sim") != "true":
-        return [recorder]
-    robot = Node(
-        package="vla_sim",
-        executable="sim_node",
-        name="sim_robot",
-        output="screen",
-        on_exit=end_the_others,
-        parameters=[{"robot_spec": str(spec), "seed": int(value("seed"))}],
-    )
-    return [recorder, robot]
-
-
-def environment() -> list:
-    """Return the environment of the nodes; what the operator has set stays."""
-    # Fast DDS drops pictures that do not fit into its default shared memory.
-    wanted = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(CONFIG / "fastdds.xml")}
-    return [SetEnvironmentVariable(name, value) for name, value in wanted.items() if name not in os.environ]
+    return [recorder, simulated_robot(spec, int(value("seed")))] if value("sim") == "true" else [recorder]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the launch description."""
-    return LaunchDescription([*ARGUMENTS, *environment(), OpaqueFunction(function=start_nodes)])
+    return LaunchDescription([*ARGUMENTS, *environment(CONFIG), OpaqueFunction(function=start_nodes)])

@@ -22,7 +22,8 @@ from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import Supervisor
 from vla_policy_node.control_loop import ControlLoop
-from vla_policy_node.parameters import PolicyNodeParameters, declare, read
+from vla_policy_node.knobs import declare_knobs, read_knobs
+from vla_policy_node.parameters import PolicyNodeParameters
 from vla_policy_node.policy_loader import load_policy
 from vla_policy_node.reporting import Reporter
 from vla_policy_node.running_policy import RunningPolicy
@@ -46,7 +47,7 @@ class PolicyNode(LifecycleNode):
         self._policy_loader = policy_loader
         self._supervisor = Supervisor()
         self._running: RunningPolicy | None = None
-        declare(self)
+        declare_knobs(self, PolicyNodeParameters)
         self.add_post_set_parameters_callback(self._on_parameters)
         self._reporter = Reporter(self)
         self.create_service(Trigger, "~/reset", self._answer(_reset))
@@ -89,7 +90,7 @@ class PolicyNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> RunningPolicy:
-        parameters = read(self)
+        parameters = read_knobs(self, PolicyNodeParameters)
         if not parameters.robot_spec:
             raise ConfigError(
                 "parameter 'robot_spec' is empty; give the path of a robot spec (config/robots/*.yaml)"
@@ -124,7 +125,9 @@ class PolicyNode(LifecycleNode):
 
     def _on_parameters(self, _: Any) -> None:
         if self._running is not None:
-            self._running.at_edge(lambda loop: loop.apply(read(self)))(self._running.loop)
+            self._running.at_edge(lambda loop: loop.apply(read_knobs(self, PolicyNodeParameters)))(
+                self._running.loop
+            )
 
     def _answer(self, act: Callable[[ControlLoop], str | None]) -> Callable[[Any, Any], Trigger.Response]:
         """Return a service callback that acts on the control loop and answers with the problem, if any."""

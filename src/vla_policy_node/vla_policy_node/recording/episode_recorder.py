@@ -28,13 +28,14 @@ from vla_core.robot_spec import RobotSpec
 from vla_msgs.msg import EpisodeEvent, Instruction
 from vla_msgs.srv import RelabelEpisode, StartEpisode, StopEpisode
 from vla_policy_node.inputs import AnyDurabilitySubscription
+from vla_policy_node.knobs import declare_knobs, read_knobs
 from vla_policy_node.recording.capture_audit import AuditLimits
 from vla_policy_node.recording.episode_control import OUTCOMES, EpisodeControl, Event, RecorderPorts
 from vla_policy_node.recording.episode_recording import EpisodeResult, RecordingOptions
 from vla_policy_node.recording.episode_shelf import EpisodeError, EpisodeShelf
 from vla_policy_node.recording.mcap_storage import McapStorage
 from vla_policy_node.recording.recorded_topic import RecordedTopic, robot_topics, spoken_topics
-from vla_policy_node.recording.recorder_parameters import RecorderParameters, declare, read
+from vla_policy_node.recording.recorder_parameters import RecorderParameters
 from vla_policy_node.recording.recorder_reporting import RecorderReporter
 from vla_policy_node.recording.recorder_versions import recorder_versions
 from vla_policy_node.recording.sqlite3_storage import Sqlite3Storage
@@ -59,8 +60,8 @@ class EpisodeRecorder(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("episode_recorder", **kwargs)
-        declare(self)
-        parameters = read(self)
+        declare_knobs(self, RecorderParameters)
+        parameters = read_knobs(self, RecorderParameters)
         path = Path(parameters.robot_spec)
         spec = RobotSpec.load(path)
         shelf = EpisodeShelf(Path(parameters.output_dir).expanduser().absolute())
@@ -100,8 +101,8 @@ class EpisodeRecorder(Node):
             now_ns=lambda: self.get_clock().now().nanoseconds,
             announce=self._announce,
             encode_instruction=_encode_instruction,
-            options=lambda: _options(read(self)),
-            min_free_bytes=lambda: read(self).min_free_mib * _MIB,
+            options=lambda: _options(read_knobs(self, RecorderParameters)),
+            min_free_bytes=lambda: read_knobs(self, RecorderParameters).min_free_mib * _MIB,
         )
         return EpisodeControl(
             shelf=shelf,
