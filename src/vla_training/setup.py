@@ -12,7 +12,12 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "peft", "rosbags", "torch", "transformers"],
+    install_requires=[
+        "setuptools",
+        *("torch", "transformers", "peft", "lightning", "tensorboard"),
+        *("rosbags", "mcap", "lz4", "zstandard", "av", "pyarrow"),
+        *("matplotlib", "Jinja2", "Pillow", "tqdm"),
+    ],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="VLA suite maintainers",
