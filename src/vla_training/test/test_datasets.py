@@ -125,6 +125,14 @@ def test_a_packed_dataset_gives_equal_samples(tmp_path: Path) -> None:
         assert all(batches[0].instructions == each.instructions for each in batches)
 
 
+def test_pictures_do_not_travel_to_the_processes_that_read(tmp_path: Path) -> None:
+    pack_dataset(write_dataset(tmp_path / "plain"), tmp_path / "packed", size_px=64)
+    store = PackedFolder(tmp_path / "packed" / "training")
+    sent = pickle.dumps(store)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).pictures("static", [9]), store.pictures("static", [9]))
+
+
 def test_an_interrupted_packing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = write_dataset(tmp_path / "plain", lengths=(90, 60))
     read = CalvinFolder.pictures

@@ -23,9 +23,9 @@ from vla_training.conversion.episode_writer import (
     StoredEpisode,
 )
 from vla_training.conversion.whole_file import write_npy, write_yaml
+from vla_training.datasets.calvin_folder import CAMERA_KEYS
 from vla_training.datasets.dataset_card import GRIPPER_WIDTH_OPEN_M
 
-PICTURE_KEYS = {"static": "rgb_static", "wrist": "rgb_gripper"}
 _NUM_JOINTS = 7
 _SCENE_DIM = 24
 _EMBEDDING_SHAPE = (1, 384)
@@ -47,7 +47,7 @@ def calvin_frame(frame: DemonstrationFrame) -> dict[str, Any]:
     width_m = seen.gripper_open * GRIPPER_WIDTH_OPEN_M
     asked = calvin_from_open(frame.action[6])
     before = calvin_from_open(frame.gripper_before)
-    arrays: dict[str, Any] = {PICTURE_KEYS[camera]: picture for camera, picture in seen.images.items()}
+    arrays: dict[str, Any] = {CAMERA_KEYS[camera]: picture for camera, picture in seen.images.items()}
     arrays |= {
         "robot_obs": np.concatenate([pose.position_m, pose.euler_xyz_rad, [width_m], joints, [before]]),
         "scene_obs": np.zeros(_SCENE_DIM),

@@ -51,6 +51,10 @@ class PackedFolder:
         self.numbers = FrameNumbers(*(self._array(name) for name in ("ids", "robot_obs", "rel_actions")))
         self._pictures = {camera: self._array(camera, mapped=True) for camera in self.cameras}
 
+    def __reduce__(self) -> tuple[type["PackedFolder"], tuple[Path]]:
+        # A process that reads maps the files itself: pickled, the pictures would travel.
+        return PackedFolder, (self.folder,)
+
     def pictures(self, camera: str, ids: Sequence[int] | Ids) -> NDArray[np.uint8]:
         """Return the (n, H, W, 3) pictures of a camera; see ``FrameStore``."""
         if camera not in self._pictures:
