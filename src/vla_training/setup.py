@@ -28,6 +28,7 @@ setup(
         "console_scripts": [
             "ask = vla_training.ask:main",
             "bag_to_dataset = vla_training.bag_to_dataset:main",
+            "evaluate = vla_training.evaluate:main",
             "import_checkpoint = vla_training.import_checkpoint:main",
             "init_checkpoint = vla_training.init_checkpoint:main",
             "pack_dataset = vla_training.pack_dataset:main",

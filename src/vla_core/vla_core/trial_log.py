@@ -89,7 +89,9 @@ class TrialLog:
             InstructionError: The sentence cannot be used.
         """
         if self.open_trial is not None:
-            raise TrialLogError(f"trial {len(self._trials)} is open; end it with success, failure or discard first")
+            raise TrialLogError(
+                f"trial {len(self._trials)} is open; end it with success, failure or discard first"
+            )
         sentence = clean_instruction(instruction)
         if not sentence:
             raise TrialLogError("a trial needs the sentence that the robot is asked; none is known yet")

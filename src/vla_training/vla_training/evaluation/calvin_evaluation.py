@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -25,6 +25,17 @@ from vla_training.evaluation.worker_pool import run_in_processes
 JOURNAL = "sequences.jsonl"
 
 _Item = tuple[int, CalvinSequence]
+
+
+class ModelMaker(Protocol):
+    """Makes the model of one process; picklable."""
+
+    def __call__(self) -> StepModel:
+        """Return the model."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes its answers what they are, as plain data."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class _MakeWorker:
 
 
 def evaluate_calvin(
-    model: CheckpointModel,
+    model: ModelMaker,
     world: Callable[[], CalvinWorld],
     sequences: Sequence[CalvinSequence],
     out: Path,

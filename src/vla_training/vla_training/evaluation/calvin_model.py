@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint as the model that CALVIN's evaluator asks: ``reset()`` and ``step(obs, goal)``.
 
-It fits mees/calvin's own ``evaluate_policy.py`` in the place of its ``CustomModel``. The policy is stepped at every
+It fits mees/calvin's own ``evaluate_policy.py`` in the place of its ``CustomModel``. The policy is stepped at each
 step of the environment, as in training, also when several actions of a chunk are executed.
 """
 
@@ -41,8 +41,8 @@ class CalvinModel:
         require_calvin(policy.contract)
         if not 1 <= num_executed <= policy.contract.chunk_size:
             raise CheckpointError(
-                f"num_executed is {num_executed}; the checkpoint predicts {policy.contract.chunk_size} actions, so "
-                "1 to that many can be executed"
+                f"num_executed is {num_executed}; the checkpoint predicts {policy.contract.chunk_size} actions, "
+                "so 1 to that many can be executed"
             )
         self._policy = policy
         self._space = policy.contract.action_space
@@ -123,8 +123,8 @@ def require_calvin(contract: PolicyContract) -> None:
     """
     if not set(contract.cameras) <= set(CAMERA_KEYS):
         raise CheckpointError(
-            f"the checkpoint was trained with cameras {sorted(contract.cameras)}, CALVIN has {sorted(CAMERA_KEYS)}. "
-            "Use a checkpoint for these cameras"
+            f"the checkpoint was trained with cameras {sorted(contract.cameras)}, CALVIN has "
+            f"{sorted(CAMERA_KEYS)}. Use a checkpoint for these cameras"
         )
     for name, aspect in zip(contract.cameras, contract.image_aspects, strict=True):
         if abs(aspect - 1.0) > 0.01:
@@ -134,6 +134,6 @@ def require_calvin(contract: PolicyContract) -> None:
             )
     if abs(contract.period_s / CALVIN.period_s - 1.0) > 0.01:
         raise CheckpointError(
-            f"the checkpoint was trained at {1 / contract.period_s:g} Hz, CALVIN runs at {1 / CALVIN.period_s:g} Hz. "
-            "Use a checkpoint that was trained on CALVIN's data"
+            f"the checkpoint was trained at {1 / contract.period_s:g} Hz, CALVIN runs at "
+            f"{1 / CALVIN.period_s:g} Hz. Use a checkpoint that was trained on CALVIN's data"
         )

@@ -55,7 +55,9 @@ def calvin_summary(results: Sequence[SequenceResult]) -> str:
     return "\n".join([*lines, f"Avg. Len  {average_length(results).as_number()} over {len(results)} sequences"])
 
 
-def write_calvin_page(path: Path, results: Sequence[SequenceResult], facts: Mapping[str, Any], notes: Sequence[str]) -> Path:
+def write_calvin_page(
+    path: Path, results: Sequence[SequenceResult], facts: Mapping[str, Any], notes: Sequence[str]
+) -> Path:
     """Write the page; return its path.
 
     Args:

@@ -95,7 +95,9 @@ def run_sequence(
     """
     missing = sorted(set(sequence.subtasks) - set(world.sentences))
     if missing:
-        raise VlaError(f"sequence {number}: no sentence for the subtask '{missing[0]}'; there are {sorted(world.sentences)}")
+        raise VlaError(
+            f"sequence {number}: no sentence for the subtask '{missing[0]}'; there are {sorted(world.sentences)}"
+        )
     robot_obs, scene_obs = simulator_state(sequence.start)
     world.environment.reset(robot_obs=robot_obs, scene_obs=scene_obs)
     steps: list[int] = []

@@ -95,7 +95,7 @@ def _starts() -> Iterator[State]:
 
 def _draw(start: State, count: int, seed: int) -> list[tuple[str, ...]]:
     random = np.random.RandomState(seed)
-    names, found = list(SUBTASKS), []
+    names, found = list(SUBTASKS), list[tuple[str, ...]]()
     while len(found) < count:
         places = random.permutation(len(names))[:NUM_SUBTASKS]  # as choice(names, size, replace=False) does
         subtasks = tuple(names[place] for place in places.tolist())
@@ -191,7 +191,9 @@ def _subtasks() -> dict[str, list[_Change]]:
         "move_slider_right": _switch("slider", "left", "right"),
         "open_drawer": _switch("drawer", "closed", "open"),
         "close_drawer": _switch("drawer", "open", "closed"),
-        **{f"lift_{c}_block_{place}": _lift(c, place) for c in _COLOURS for place in ("table", "slider", "drawer")},
+        **{
+            f"lift_{c}_block_{place}": _lift(c, place) for c in _COLOURS for place in ("table", "slider", "drawer")
+        },
         "place_in_slider": [
             _put(c, "slider", side, f"slider_{side}") for c in _COLOURS for side in ("right", "left")
         ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public CALVIN simulator (``calvin_env``, mees/calvin): the only file that imports it, and only when asked."""
+"""The public CALVIN simulator (``calvin_env``, mees/calvin): imported by this file alone, and only when asked."""
 
 import importlib.util
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,9 @@ Renderer = Literal["egl", "tiny"]
 
 HOW_TO_INSTALL = (
     "CALVIN's simulator is not installed (no module 'calvin_env'). Get it: git clone --recurse-submodules "
-    "https://github.com/mees/calvin, then pip install -e calvin/calvin_env/tacto -e calvin/calvin_env; calvin_models "
-    "and its package pyhash, which does not build on Python 3.11, are not needed. See docs/evaluation.md"
+    "https://github.com/mees/calvin, then pip install -e calvin/calvin_env/tacto -e calvin/calvin_env; "
+    "calvin_models and its package pyhash, which does not build on Python 3.11, are not needed. See "
+    "docs/evaluation.md"
 )
 _SENTENCES_FILE = "new_playtable_validation.yaml"
 _TASKS_FILE = "new_playtable_tasks.yaml"
@@ -56,7 +57,9 @@ class CalvinSimulator:
     def __call__(self) -> CalvinWorld:
         """Return a new world."""
         self.check()
-        return CalvinWorld(_environment(self.folders, self.renderer), _oracle(self.folders), read_sentences(self.folders))
+        return CalvinWorld(
+            _environment(self.folders, self.renderer), _oracle(self.folders), read_sentences(self.folders)
+        )
 
 
 def read_sentences(folders: Sequence[Path]) -> dict[str, str]:
@@ -92,11 +95,11 @@ def _candidates(folders: Sequence[Path], name: str) -> Iterator[Path]:
 
 
 def _environment(folders: Sequence[Path], renderer: Renderer) -> Any:
-    """Return CALVIN's environment with both cameras, set up as a dataset says, or as its scene D for evaluation."""
+    """Return CALVIN's environment with both cameras, set up as a dataset says, or with scene D for evaluation."""
     import calvin_env
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
+    import hydra  # type: ignore[import-not-found, unused-ignore]
+    from hydra.core.global_hydra import GlobalHydra  # type: ignore[import-not-found, unused-ignore]
+    from omegaconf import OmegaConf  # type: ignore[import-not-found, unused-ignore]
 
     settings = next((path for folder in folders if (path := folder / _RENDERING_FILE).is_file()), None)
     GlobalHydra.instance().clear()
@@ -113,8 +116,8 @@ def _environment(folders: Sequence[Path], renderer: Renderer) -> Any:
             return hydra.utils.instantiate(config.env, show_gui=False, use_vr=False, use_scene_info=True)
         except (SystemExit, Exception) as error:  # what a simulator does when it cannot start is its own affair
             raise VlaError(
-                f"CALVIN's simulator does not start with --renderer {renderer} ({type(error).__name__}: {error}). Where "
-                "there is no graphics driver, use --renderer tiny; calvin_env must be a git clone"
+                f"CALVIN's simulator does not start with --renderer {renderer} ({type(error).__name__}: {error}). "
+                "Where there is no graphics driver, use --renderer tiny; calvin_env must be a git clone"
             ) from error
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The beginning of a CALVIN sequence as numbers for the simulator.
 
-As ``get_env_state_for_initial_condition`` of mees/calvin (``evaluation/utils.py``): blocks lie where the words say,
-turned by angles that are drawn from a seed, which is a hash of the words. The hash is ``pyhash.fnv1_32``, a package
-that does not build on current Pythons.
+As ``get_env_state_for_initial_condition`` of mees/calvin (``evaluation/utils.py``): blocks lie where the words
+say, turned by angles that are drawn from a seed, which is a hash of the words. The hash is ``pyhash.fnv1_32``, of
+a package that does not build on current Pythons.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recorded episode streamed through a policy, tick by tick as the node does, and what came of it."""
 
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,8 +47,6 @@ class EpisodeOutcome:
 
     def save(self, path: Path) -> None:
         """Write it as ``.npz``, at once or not at all."""
-        import io
-
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,

@@ -65,6 +65,6 @@ def _require_same(path: Path, found: Any, identity: dict[str, Any]) -> None:
     for key in sorted(set(found) | set(identity)):
         if found.get(key) != identity.get(key):
             raise JournalError(
-                f"{path}: it belongs to a run with {key} = {found.get(key)!r}, this one has {identity.get(key)!r}. "
-                "Choose another --out"
+                f"{path}: it belongs to a run with {key} = {found.get(key)!r}, this one has "
+                f"{identity.get(key)!r}. Choose another --out"
             )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tell how good a policy is: on recorded episodes, in CALVIN, in SimplerEnv, or on the real arm."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from vla_core.errors import VlaError
+from vla_training.evaluation import calvin_command, open_loop_command, robot_command, simpler_command
+
+COMMANDS = {
+    "open_loop": open_loop_command,
+    "calvin": calvin_command,
+    "simpler": simpler_command,
+    "robot": robot_command,
+}
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except (VlaError, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evaluate: stopped. The same command goes on where this one ended", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    status: int = COMMANDS[options.command].run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evaluate", description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{" + ",".join(COMMANDS) + "}")
+    for name, module in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=module.DESCRIPTION, description=module.DESCRIPTION))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
