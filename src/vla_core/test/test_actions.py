@@ -228,3 +228,20 @@ def test_a_standardisation_of_wrong_length_and_a_mu_law_of_zero_are_refused() ->
 def test_a_scale_that_is_not_above_zero_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="above 0"):
         ActionSpace(frame="tcp", **{key: 0.0})
+
+
+@pytest.mark.parametrize("frame", ["tcp", "base", "robovlms_tcp"])
+def test_rows_of_actions_are_those_of_one_by_one(frame) -> None:
+    random = np.random.default_rng(3)
+    space = ActionSpace(frame=frame, normalization=NormalizationSpec.symmetric(0.9), mu_law=50.0)
+    position, euler = random.uniform(-1, 1, (40, 3)), random.uniform(-3.2, 3.2, (40, 3))
+    arm = random.uniform(-1, 1, (40, 6))
+    poses = Pose.from_euler(position, euler)
+    targets = target_pose(space, poses, arm)
+    back = action_towards(space, poses, targets)
+    for row in range(40):
+        pose = Pose.from_euler(position[row], euler[row])
+        target = target_pose(space, pose, arm[row])
+        np.testing.assert_allclose(targets.position_m[row], target.position_m, atol=1e-12)
+        np.testing.assert_allclose(targets.rotation[row].as_matrix(), target.rotation.as_matrix(), atol=1e-12)
+        np.testing.assert_allclose(back[row], action_towards(space, pose, target), atol=1e-9)

@@ -19,11 +19,13 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """A rigid pose.
+    """A rigid pose, or a row of N of them.
+
+    ``from_euler``, ``euler_xyz_rad``, ``compose``, ``invert`` and ``relative`` take rows; the rest is for one.
 
     Attributes:
-        position_m: (3,) float64, metres.
-        rotation: Orientation, a scipy ``Rotation`` of a single element.
+        position_m: (3,) or (N, 3) float64, metres.
+        rotation: Orientation, a scipy ``Rotation`` of one or N elements.
     """
 
     position_m: FloatArray
@@ -47,7 +49,7 @@ class Pose:
 
     @classmethod
     def from_euler(cls, position_m: ArrayLike, euler_xyz_rad: ArrayLike) -> "Pose":
-        """Return a pose from a position and extrinsic x-y-z angles."""
+        """Return a pose from a position (..., 3) and extrinsic x-y-z angles (..., 3)."""
         rotation = Rotation.from_euler("xyz", np.asarray(euler_xyz_rad, dtype=np.float64))
         return cls(np.array(position_m, dtype=np.float64), rotation)
 
@@ -63,7 +65,7 @@ class Pose:
 
     @property
     def euler_xyz_rad(self) -> FloatArray:
-        """Orientation as (3,) extrinsic x-y-z angles."""
+        """Orientation as (..., 3) extrinsic x-y-z angles."""
         return euler_xyz_from_matrix(self.rotation.as_matrix())
 
     @property
@@ -131,13 +133,13 @@ def wrap_angle(angle_rad: Any) -> Any:
 
 
 def euler_xyz_from_matrix(matrix: ArrayLike) -> FloatArray:
-    """Return (3,) extrinsic x-y-z angles of a (3, 3) rotation matrix.
+    """Return (..., 3) extrinsic x-y-z angles of (..., 3, 3) rotation matrices.
 
     At gimbal lock (pitch of +-pi/2) yaw is set to 0, and the angles still reproduce the matrix.
     """
     m = np.asarray(matrix, dtype=np.float64)
-    cos_pitch = math.hypot(m[0, 0], m[1, 0])
-    pitch = math.atan2(-m[2, 0], cos_pitch)
-    if cos_pitch < 1e-9:
-        return np.array([math.atan2(-m[1, 2], m[1, 1]), pitch, 0.0])
-    return np.array([math.atan2(m[2, 1], m[2, 2]), pitch, math.atan2(m[1, 0], m[0, 0])])
+    cos_pitch = np.hypot(m[..., 0, 0], m[..., 1, 0])
+    is_locked = cos_pitch < 1e-9
+    roll = np.where(is_locked, np.arctan2(-m[..., 1, 2], m[..., 1, 1]), np.arctan2(m[..., 2, 1], m[..., 2, 2]))
+    yaw = np.where(is_locked, 0.0, np.arctan2(m[..., 1, 0], m[..., 0, 0]))
+    return np.stack([roll, np.arctan2(-m[..., 2, 0], cos_pitch), yaw], axis=-1)

@@ -79,8 +79,8 @@ def target_pose(space: ActionSpace, pose_tcp_in_base: Pose, arm: ArrayLike) -> P
 
     Args:
         space: Meaning of the action.
-        pose_tcp_in_base: Pose that the action is relative to.
-        arm: (6,) normalised; the first six columns of a longer action are used.
+        pose_tcp_in_base: Pose that the action is relative to, or a row of N.
+        arm: (6,) or (N, 6) normalised; the first six columns of a longer action are used.
     """
     exact = np.asarray(arm, dtype=np.float64)
     motion = _units_from_action(space, exact, pose_tcp_in_base.euler_xyz_rad) * space.scale
@@ -89,7 +89,7 @@ def target_pose(space: ActionSpace, pose_tcp_in_base: Pose, arm: ArrayLike) -> P
 
 
 def action_towards(space: ActionSpace, pose_tcp_in_base: Pose, pose_target_in_base: Pose) -> FloatArray:
-    """Return the (6,) normalised arm action that ``target_pose`` turns into the target.
+    """Return the (6,) or (N, 6) normalised arm action that ``target_pose`` turns into the target.
 
     Without ``normalization`` the action is not clipped: a far target gives values beyond [-1, 1], which the caller
     limits. With it, values beyond the range are clipped.
@@ -142,11 +142,11 @@ def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLik
 
 
 def _units_from_action(space: ActionSpace, arm: NDArray[Any], euler_xyz_rad: ArrayLike) -> FloatArray:
-    """Return the (6,) motion in units of the scale: in the tool frame for ``tcp``, in base for the others.
+    """Return the (..., 6) motion in units of the scale: in the tool frame for ``tcp``, in base for the others.
 
     The type of ``arm`` is the one that ``robovlms_tcp`` is computed in.
     """
-    units = arm[:6]
+    units = arm[..., :6]
     if space.frame == "robovlms_tcp":
         units = robovlms_tcp_to_base(units, euler_xyz_rad)
     units = units.astype(np.float64)

@@ -43,17 +43,16 @@ def units_of_actions(numbers: FrameNumbers, recorded: ActionSpace, space: Action
         translation_m=space.translation_m,
         rotation_rad=space.rotation_rad,
     )
-    poses = [Pose.from_euler(row[:3], row[3:6]) for row in numbers.robot_obs]
-    rows = [
-        action_towards(plain, pose, target_pose(recorded, pose, action))
-        for pose, action in zip(poses, arm, strict=True)
-    ]
-    return np.array(rows).reshape(-1, 6)
+    poses = _poses(numbers)
+    return action_towards(plain, poses, target_pose(recorded, poses, arm))
 
 
 def robot_states(numbers: FrameNumbers) -> NDArray[np.float32]:
     """Return (F, 10) float32, what ``use_state`` reads; see ``vla_core.robot_state``."""
-    gripper_open = np.clip(numbers.robot_obs[:, 6] / GRIPPER_WIDTH_OPEN_M, 0.0, 1.0)
-    poses = [Pose.from_euler(row[:3], row[3:6]) for row in numbers.robot_obs]
-    rows = [state_of(pose, float(opened)) for pose, opened in zip(poses, gripper_open, strict=True)]
-    return np.array(rows, dtype=np.float32).reshape(-1, 10)
+    gripper_open = np.clip(numbers.robot_obs[:, 6:7] / GRIPPER_WIDTH_OPEN_M, 0.0, 1.0)
+    return state_of(_poses(numbers), gripper_open)
+
+
+def _poses(numbers: FrameNumbers) -> Pose:
+    """Return the measured TCP poses of all frames."""
+    return Pose.from_euler(numbers.robot_obs[:, :3], numbers.robot_obs[:, 3:6])
