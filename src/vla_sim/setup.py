@@ -12,12 +12,17 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "scipy", "mujoco>=3.3"],
+    install_requires=["setuptools", "numpy", "scipy", "mujoco>=3.3", "rosbags", "Pillow", "tqdm"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="VLA suite maintainers",
     maintainer_email="maintainers@vla-suite.dev",
     description="A simulated tabletop manipulator that speaks only standard ROS messages.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["sim_node = vla_sim.sim_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "record_demonstrations = vla_sim.demonstration_bags:main",
+            "sim_node = vla_sim.sim_node:main",
+        ]
+    },
 )

@@ -6,6 +6,7 @@ The path from action to arm is the one that a policy's actions take on the robot
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from vla_core.actions.gripper import command_from_open
 from vla_core.controller import ActionController
 from vla_core.geometry import FloatArray
 from vla_core.robot_spec import RobotSpec
+from vla_core.types import Command
 from vla_sim.arm_goals import PoseGoal
 from vla_sim.experts.scripts import make_expert
 from vla_sim.tabletop import Tabletop
@@ -23,6 +25,16 @@ PERIOD_S = 0.1
 TIME_LIMIT_S = 40.0
 
 OnTick = Callable[[Tabletop, FloatArray], None]
+
+
+class Witness(Protocol):
+    """Sees all of an episode."""
+
+    def on_command(self, time_s: float, command: Command) -> None:
+        """See a command that is sent at a simulated time."""
+
+    def on_step(self, tabletop: Tabletop) -> None:
+        """See the world as the episode begins, and after each control step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +64,8 @@ def run_episode(
     *,
     time_limit_s: float = TIME_LIMIT_S,
     on_tick: OnTick | None = None,
+    witness: Witness | None = None,
+    still_s: float = 0.0,
 ) -> EpisodeResult:
     """Return how the scripted expert solves a task from a seed's start scene.
 
@@ -62,11 +76,16 @@ def run_episode(
         seed: Seed of the start scene.
         time_limit_s: Simulated time after which the episode ends.
         on_tick: Called with world and action at each policy tick, before the action takes effect.
+        witness: Shown every command and every control step.
+        still_s: How long the arm stands still before the first action and after the last one.
     """
     space = ActionSpace(frame="tcp")
     expert = make_expert(task_name, space)
     controller = ActionController(spec, space, PERIOD_S)
     start = tabletop.reset(seed, task_name)
+    if witness is not None:
+        witness.on_step(tabletop)
+    advance(tabletop, still_s, witness)
     controller.anchor(tabletop.arm_state().pose_tcp_in_base, _now_ns(tabletop))
     actions: list[FloatArray] = []
     while tabletop.time_s < time_limit_s:
@@ -78,7 +97,8 @@ def run_episode(
             on_tick(tabletop, action)
         actions.append(action)
         controller.begin(action, arm.pose_tcp_in_base, _now_ns(tabletop))
-        _carry_out(tabletop, controller, spec)
+        carry_out(tabletop, controller, spec, PERIOD_S, witness)
+    carry_out(tabletop, controller, spec, still_s, witness)
     return EpisodeResult(
         task=task_name,
         seed=seed,
@@ -88,11 +108,20 @@ def run_episode(
     )
 
 
-def _carry_out(tabletop: Tabletop, controller: ActionController, spec: RobotSpec) -> None:
+def carry_out(
+    tabletop: Tabletop,
+    controller: ActionController,
+    spec: RobotSpec,
+    duration_s: float,
+    witness: Witness | None = None,
+) -> None:
+    """Let the arm follow the controller's commands for a duration, rounded to whole command periods."""
     command_period_s = 1.0 / spec.command.rate_hz
-    for _ in range(round(PERIOD_S / command_period_s)):
+    for _ in range(round(duration_s / command_period_s)):
         # A command is due at the end of the step that it is sent for.
         command = controller.command(_now_ns(tabletop) + round(command_period_s * 1e9))
+        if witness is not None:
+            witness.on_command(tabletop.time_s, command)
         tabletop.follow(PoseGoal(command.pose_tcp_in_base))
         if command.gripper_open is not None:
             tabletop.grip(
@@ -100,7 +129,17 @@ def _carry_out(tabletop: Tabletop, controller: ActionController, spec: RobotSpec
                     command.gripper_open, closed=spec.gripper.command_closed, opened=spec.gripper.command_open
                 )
             )
-        tabletop.step(command_period_s)
+        advance(tabletop, command_period_s, witness)
+
+
+def advance(tabletop: Tabletop, duration_s: float, witness: Witness | None = None) -> None:
+    """Let simulated time pass while nothing is commanded, rounded to whole control steps."""
+    if witness is None:
+        tabletop.step(duration_s)
+        return
+    for _ in range(round(duration_s / tabletop.period_s)):
+        tabletop.step(tabletop.period_s)
+        witness.on_step(tabletop)
 
 
 def _now_ns(tabletop: Tabletop) -> int:
