@@ -204,7 +204,9 @@ def test_official_sequences_are_the_official_ones() -> None:
 
 
 def test_the_scene_of_a_sequence_is_the_official_one() -> None:
-    start = dict(zip(SEQUENCES[0].start, (1, 1, "left", "open", "slider_left", "table", "slider_right", 0), strict=True))
+    start = dict(
+        zip(SEQUENCES[0].start, (1, 1, "left", "open", "slider_left", "table", "slider_right", 0), strict=True)
+    )
     _, scene = simulator_state(start)
     # Worked out with mees/calvin's own function.
     assert scene[:6].tolist() == [0.28, 0.22, 0.0, 0.088, 1.0, 1.0]

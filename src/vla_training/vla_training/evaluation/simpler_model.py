@@ -55,8 +55,8 @@ class BatchedSimplerModel:
         if len(cameras) != 1 or reads_state:
             read = f"cameras {list(cameras)}{' and the state' if reads_state else ''}"
             raise CheckpointError(
-                f"the checkpoint reads {read}; SimplerEnv's interface hands over one picture. Use a checkpoint with "
-                "one camera and without use_state"
+                f"the checkpoint reads {read}; SimplerEnv's interface hands over one picture. Use a checkpoint "
+                "with one camera and without use_state"
             )
         self._camera = cameras[0]
         self._statistics = statistics
