@@ -141,7 +141,7 @@ def test_robovlms_own_control_steps_are_repeated() -> None:
         action_space=ActionSpace(frame="base", normalization=NormalizationSpec.symmetric(0.65)),
         period_s=1 / 30,
         is_trained=False,
-        robot=RobotSnapshot(name="calvin", cameras={name: size for name in CONFIG.cameras}),
+        robot=RobotSnapshot(name="calvin", cameras=dict.fromkeys(CONFIG.cameras, size)),
     )
     folder: Path = SHARED_GOLDEN / "tiny_kosmos2"
     checkpoint = Checkpoint(model=model, card=card, tokenizer=load_tokenizer(model, folder), backbone_dir=folder)

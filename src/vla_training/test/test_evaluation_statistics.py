@@ -42,7 +42,7 @@ def test_newcombe_is_the_published_example() -> None:
 def test_newcombe_holds_the_difference_and_turns_with_its_order(a: tuple[int, int], b: tuple[int, int]) -> None:
     there, back = newcombe(*a, *b), newcombe(*b, *a)
     assert there.low <= there.value <= there.high
-    assert -1.0 - 1e-9 <= there.low
+    assert there.low >= -1.0 - 1e-9
     assert there.high <= 1.0 + 1e-9
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
 

@@ -3,6 +3,7 @@
 
 import io
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ class EpisodeOutcome:
                     sentences=tuple(str(sentence) for sentence in arrays["sentences"]),
                     **{name: arrays[name] for name in _ARRAYS},
                 )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{path}: damaged: {error}. Remove it and run the command again") from error
 
 
