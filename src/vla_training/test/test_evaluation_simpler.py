@@ -37,7 +37,7 @@ def one_camera(**changes: Any) -> Checkpoint:
 
 
 class ToyTable:
-    """An episode lasts 3 + seed % 3 steps; it is a success when the seed is even. Its picture tells seed and step."""
+    """An episode lasts 3 + seed % 3 steps and is a success when the seed is even; pictures tell seed and step."""
 
     def __init__(self) -> None:
         self.actions: list[Any] = []

@@ -4,6 +4,7 @@
 import io
 import time
 import zipfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
