@@ -27,6 +27,7 @@ setup(
         "console_scripts": [
             "policy_node = vla_policy_node.policy_node:main",
             "episode_recorder = vla_policy_node.recording.episode_recorder:main",
+            "trial_logbook = vla_policy_node.trial_logbook:main",
             "record_keyboard = vla_policy_node.recording.record_keyboard:main",
         ]
     },

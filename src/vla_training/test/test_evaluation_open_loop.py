@@ -3,12 +3,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from bag_factory import SPEC, SPEC_FILE, Demo, mark, say, write_bag
 from calvin_factory import write_dataset
 from hypothesis import given
@@ -132,6 +134,15 @@ def test_many_targets_are_those_of_one(space: ActionSpace, pose: Any, arm: Any) 
     np.testing.assert_allclose(found.positions_m[0], expected.position_m, atol=1e-9)
     np.testing.assert_allclose(found.rotations[0].as_matrix(), expected.rotation.as_matrix(), atol=1e-9)
     np.testing.assert_allclose(offsets(found, found), 0.0, atol=1e-9)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models of this size are slower with several threads, most of all on a machine that has other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@
 import io
 import time
 import zipfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
