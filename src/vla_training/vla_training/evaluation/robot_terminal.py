@@ -73,9 +73,10 @@ class RobotTerminal:
         if key not in actions:
             return ""
         try:
-            return f"{len(self._log.trials)}: {described(actions[key]())}"
+            trial = actions[key]()
         except VlaError as error:
             return f"NO: {error}"
+        return f"{len(self._log.trials)}: {described(trial)}"
 
     def greeting(self) -> str:
         """Return the keys, and the trial that an earlier run has left open."""
