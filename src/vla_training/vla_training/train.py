@@ -44,13 +44,23 @@ def train(settings: dict[str, Any], where: str, out: Path, *, resume: bool = Fal
     fabric = launch(run, optimization.precision)
     folder = RunFolder(out)
     with prepare(settings, where) as prepared:
-        resolved = to_plain(prepared.config)
-        if fabric.is_global_zero:
-            folder.require_same(resolved) if resume else folder.begin(resolved)
-            write_data_check(prepared, out / "data_check.html")
-        fabric.barrier()
+        problem = _open_folder(prepared, folder, resume=resume) if fabric.is_global_zero else None
+        problem = fabric.broadcast(problem)  # otherwise the other processes would wait for ever
+        if problem is not None:
+            raise ConfigError(problem)
         _announce(prepared, out, fabric.print)
         return fit(prepared, fabric, folder, resume=resume)
+
+
+def _open_folder(prepared: Preparation, folder: RunFolder, *, resume: bool) -> str | None:
+    """Write what a run begins with; return why it cannot be begun there."""
+    settings = to_plain(prepared.config)
+    try:
+        folder.require_same(settings) if resume else folder.begin(settings)
+        write_data_check(prepared, folder.path / "data_check.html")
+    except (VlaError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _announce(prepared: Preparation, out: Path, say: Any) -> None:
@@ -79,11 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _overfit(settings, where, options.overfit)
         result = train(settings, where, out, resume=options.resume)
     except (VlaError, OSError) as error:
-        print(f"train: {error}", file=sys.stderr)
+        if _is_first():
+            print(f"train: {error}", file=sys.stderr)
         return 1
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if _is_first():
         print(_summary(result, out))
     return 0 if result.is_finished else INTERRUPTED
+
+
+def _is_first() -> bool:
+    """Return whether this process speaks for all."""
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))) == 0
 
 
 def _overfit(settings: dict[str, Any], where: str, num_windows: int) -> int:
