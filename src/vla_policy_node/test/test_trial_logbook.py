@@ -96,7 +96,7 @@ def test_trials_are_written_with_sentence_and_checkpoint(
     team.say("open the drawer")
     team.begin("open the drawer [checkpoints/best]")
     assert team.call("intervention").success
-    assert "1 interventions" in team.call("success").message
+    assert "interventions: 1" in team.call("success").message
     team.follow("close the drawer")
     team.begin("close the drawer")
     logbook.set_parameters([Parameter("failure_reason", value="missed the handle")])

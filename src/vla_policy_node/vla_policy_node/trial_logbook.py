@@ -107,7 +107,7 @@ class TrialLogbook(Node):
     def _words(self, trial: Trial) -> str:
         outcome = "begun" if trial.outcome == "unfinished" else trial.outcome
         reason = f" ({trial.reason})" if trial.reason else ""
-        helped = f", {trial.interventions} interventions" if trial.interventions else ""
+        helped = f", interventions: {trial.interventions}" if trial.interventions else ""
         return f"trial {len(self._log.trials)} {outcome}{reason}: {trial.instruction} [{trial.checkpoint}]{helped}"
 
     def _on_instruction(self, message: Instruction) -> None:

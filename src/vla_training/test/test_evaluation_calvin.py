@@ -142,13 +142,27 @@ class SlowModels(StraightModels):
     def __call__(self):
         return Slow(self.part)
 
-evaluate_calvin(SlowModels(), ToyWorld(), SEQUENCES, Path(sys.argv[1]), max_steps=MAX_STEPS)
+if __name__ == "__main__":
+    out, processes = Path(sys.argv[1]), int(sys.argv[2])
+    evaluate_calvin(
+        SlowModels(), ToyWorld(out / "made"), SEQUENCES, out, max_steps=MAX_STEPS, processes=processes
+    )
 """
 
 
-def test_a_killed_run_resumed_is_as_good_as_any(tmp_path: Path) -> None:
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_resumed_is_as_good_as_any(tmp_path: Path, processes: int) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    process = subprocess.Popen([sys.executable, script, tmp_path, str(processes)], env=environment)
     journal = tmp_path / JOURNAL
     deadline = time.monotonic() + 120
     while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
@@ -157,12 +171,24 @@ def test_a_killed_run_resumed_is_as_good_as_any(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    workers = [int(line) for line in (tmp_path / "made").read_text().split()]
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline, "workers outlive the command"
+        time.sleep(0.05)
     before = read_journal(journal)
     assert 3 <= len(before) < 1 + len(SEQUENCES)
     with journal.open("ab") as file:
         file.write(b'{"number": 4, "subt')  # what a kill in the middle of a line leaves
     assert told(run(tmp_path)) == EXPECTED
     assert read_journal(journal)[: len(before)] == before, "what was done is kept"
+
+
+def test_rows_that_were_changed_by_hand_are_refused(tmp_path: Path) -> None:
+    run(tmp_path, sequences=SEQUENCES[:1])
+    with (tmp_path / JOURNAL).open("a") as file:
+        file.write('{"number": 1}\n')
+    with pytest.raises(JournalError, match="line 3 lacks 'sequence'"):
+        run(tmp_path)
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:

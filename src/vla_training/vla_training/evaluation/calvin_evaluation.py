@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,7 +103,8 @@ def evaluate_calvin(
     """
     done: dict[int, SequenceResult] = {}
     identity = {"kind": "calvin", "max_steps": max_steps, "world": world_identity, **model.identity}
-    journal, rows = open_run(out / JOURNAL, identity)
+    keys = [*(own.name for own in fields(SequenceResult)), "sequence"]
+    journal, rows = open_run(out / JOURNAL, identity, keys)
     with journal:
         for row in rows:
             number = row["number"]

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from vla_core.actions.action_space import ActionSpace
 from vla_training.evaluation.open_loop_episode import EpisodeOutcome
 from vla_training.evaluation.open_loop_errors import AXES, ErrorSums
 from vla_training.evaluation.open_loop_evaluation import OpenLoopResult
+from vla_training.evaluation.open_loop_targets import targets_of
 from vla_training.reports.page import (
     Block,
     Figures,
@@ -154,8 +158,10 @@ def _over_chunk(result: OpenLoopResult) -> Figure:
             axes.plot(steps, curve, marker="o", markersize=3, color=colour, label=name, linewidth=1.4)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("step of the chunk")
-            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
+    for axes in panels:
+        axes.set_ylim(bottom=0)  # behind the last curve: it ends the search for the upper limit
     panels[0].legend(fontsize=8)
     return figure
 
@@ -170,7 +176,11 @@ def _episode(result: OpenLoopResult, number: int) -> list[Block]:
     outcome, errors = result.outcomes[number], result.errors[number]
     sentences = "; ".join(dict.fromkeys(outcome.sentences))
     caption = f"{outcome.key}: {sentences} (L1 {errors.first.l1:.4f})"
-    return [Picture(png_of_figure(_curves(outcome)), caption, wide=True)]
+    space = result.contract.action_space
+    return [
+        Picture(png_of_figure(_curves(outcome)), caption, wide=True),
+        Picture(png_of_figure(_path(outcome, space)), "path of the tool in base; blue: where the policy would go"),
+    ]
 
 
 def _curves(outcome: EpisodeOutcome) -> Figure:
@@ -184,6 +194,22 @@ def _curves(outcome: EpisodeOutcome) -> Figure:
         axes.tick_params(labelsize=7)
         axes.set_ylim(*((-0.05, 1.05) if column == 6 else (-1.1, 1.1)))
     figure.axes[0].legend(fontsize=6)
+    return figure
+
+
+def _path(outcome: EpisodeOutcome, space: ActionSpace) -> Figure:
+    """Return the measured path from above and from the side, with the first action of each chunk as a line."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    targets_m = targets_of(space, outcome.poses, outcome.predicted[:, 0, :6]).positions_m
+    for axes, (across, up) in zip(figure.subplots(1, 2), ((0, 1), (0, 2)), strict=True):
+        here, there = outcome.poses[:, [across, up]], targets_m[:, [across, up]]
+        lines = list(np.stack([here, there], axis=1))
+        axes.add_collection(LineCollection(lines, colors=_COLOURS[0], linewidths=1.2, zorder=3))
+        axes.plot(*here.T, color="#98a2b3", linewidth=1.8, marker="o", markersize=2)
+        axes.set_xlabel(f"{AXES[across]}, m")
+        axes.set_ylabel(f"{AXES[up]}, m")
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.grid(alpha=0.3)
     return figure
 
 

@@ -154,7 +154,7 @@ def _checkpoints(results: RobotResults) -> list[Block]:
     blocks: list[Block] = [Picture(png_of_figure(_plot(results))), Table(columns, rows, caption)]
     for count, word in ((results.num_discarded, "discarded"), (results.num_unfinished, "not finished")):
         if count:
-            blocks.append(Text(f"{count} trials were {word} and do not count.", "warning"))
+            blocks.append(Text(f"Not counted, because {word}: {count}", "warning"))
     return blocks
 
 

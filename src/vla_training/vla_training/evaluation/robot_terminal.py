@@ -103,7 +103,7 @@ def described(trial: Trial) -> str:
     """Return a trial in words."""
     outcome = "open" if trial.outcome == "unfinished" else trial.outcome
     reason = f" ({trial.reason})" if trial.reason else ""
-    helped = f", {trial.interventions} interventions" if trial.interventions else ""
+    helped = f", interventions: {trial.interventions}" if trial.interventions else ""
     who = f" [{trial.checkpoint}]" if trial.checkpoint else ""
     return f"{outcome}{reason}: {trial.instruction}{who}{helped}"
 

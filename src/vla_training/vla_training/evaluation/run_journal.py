@@ -5,7 +5,7 @@ A run that is started again goes on; one with other settings is refused, so that
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from vla_core.journal import Journal, JournalError, Row
 _FINGERPRINT_BYTES = 1 << 20
 
 
-def open_run(path: Path, identity: Mapping[str, Any]) -> tuple[Journal, tuple[Row, ...]]:
+def open_run(path: Path, identity: Mapping[str, Any], keys: Iterable[str] = ()) -> tuple[Journal, tuple[Row, ...]]:
     """Return the journal of a run and the rows that it has besides the first.
 
     Args:
         path: The file.
         identity: What must be the same when the run goes on; plain data.
+        keys: What every other row holds.
 
     Raises:
         JournalError: The file belongs to another run, is damaged or in use.
@@ -31,6 +32,7 @@ def open_run(path: Path, identity: Mapping[str, Any]) -> tuple[Journal, tuple[Ro
             journal.append({"run": dict(identity)})
             return journal, ()
         _require_same(path, journal.rows[0].get("run"), dict(identity))
+        _require_keys(path, journal.rows[1:], set(keys))
     except JournalError:
         journal.close()
         raise
@@ -57,6 +59,13 @@ def checkpoint_identity(checkpoint: Path) -> dict[str, str]:
 def digest_of(text: str) -> str:
     """Return 16 hexadecimal digits of a text."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _require_keys(path: Path, rows: Iterable[Row], keys: set[str]) -> None:
+    for number, row in enumerate(rows, start=2):
+        missing = sorted(keys - set(row))
+        if missing:
+            raise JournalError(f"{path}: line {number} lacks '{missing[0]}'. Remove that line; it is done again")
 
 
 def _require_same(path: Path, found: Any, identity: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ environment says so at its last step, as in SimplerEnv's own evaluator.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ def evaluate_simpler(
     """
     if num_episodes < 1 or batch_size < 1:
         raise VlaError(f"episodes and batch must be at least 1, found {num_episodes} and {batch_size}")
-    journal, rows = open_run(out / JOURNAL, {"kind": "simpler", **identity})
+    journal, rows = open_run(
+        out / JOURNAL, {"kind": "simpler", **identity}, [own.name for own in fields(SimplerEpisode)]
+    )
     with journal:
         done = {row["number"]: SimplerEpisode(**row) for row in rows if row["number"] < num_episodes}
         left = [number for number in range(num_episodes) if number not in done]
