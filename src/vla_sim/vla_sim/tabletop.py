@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The physics of arm and table, stepped by the caller. Equal seeds and commands give equal states, to the bit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -60,10 +60,15 @@ class Tabletop:
     Attributes:
         scene: The model and its addresses.
         period_s: Time of one control step, seconds.
+
+    Args:
+        seed: Seed of the first scene.
+        task: Task that it must be fit for.
+        with_contacts: Whether things touch. Without, the arm moves as on an empty table.
     """
 
-    def __init__(self, seed: int = 0, task: str | None = None) -> None:
-        self.scene: Scene = load_scene()
+    def __init__(self, seed: int = 0, task: str | None = None, *, with_contacts: bool = True) -> None:
+        self.scene: Scene = load_scene(with_contacts=with_contacts)
         self.period_s = CONTROL_PERIOD_S
         self._data = mujoco.MjData(self.scene.model)
         self._drive = ArmDrive(self.scene)
@@ -88,6 +93,16 @@ class Tabletop:
         self.step(SETTLE_S)
         self._data.time = 0.0
         return self.state()
+
+    def begin_at(self, joints_rad: FloatArray) -> None:
+        """Reset to the scene of seed 0, with the arm at rest in a pose of its own.
+
+        Args:
+            joints_rad: (7,) arm joints.
+        """
+        self._place(replace(draw_start(0, StartScene()), joints_rad=joints_rad))
+        self.step(SETTLE_S)
+        self._data.time = 0.0
 
     @property
     def time_s(self) -> float:

@@ -55,11 +55,17 @@ class Scene:
         return Pose(data.site_xpos[self.tcp_site].copy(), rotation)
 
 
-def load_scene() -> Scene:
-    """Return a freshly compiled tabletop scene."""
+def load_scene(*, with_contacts: bool = True) -> Scene:
+    """Return a freshly compiled tabletop scene.
+
+    Args:
+        with_contacts: Whether bodies touch each other, or pass through each other.
+    """
     model = mujoco.MjModel.from_xml_string(
         resources.files(__package__).joinpath("tabletop.xml").read_text("utf-8")
     )
+    if not with_contacts:
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
     arm_range = np.array([model.joint(name).range for name in ARM_JOINTS])
     return Scene(
         model=model,

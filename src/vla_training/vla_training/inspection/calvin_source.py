@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes of a folder in CALVIN's layout, frames without a sentence included."""
+
+import zipfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_core.geometry import Pose
+from vla_training.datasets.calvin_folder import CAMERA_KEYS, CalvinFolder
+from vla_training.datasets.dataset_card import DatasetCard
+from vla_training.datasets.dataset_error import DatasetError
+from vla_training.datasets.frame_store import Annotation
+from vla_training.inspection.episode_source import EpisodeNumbers, EpisodeSpan, spans_of_annotations
+
+_ENDS = "ep_start_end_ids.npy"
+
+
+class CalvinSource:
+    """One split; see ``EpisodeSource``.
+
+    Args:
+        folder: ``.../training`` or ``.../validation``.
+
+    Raises:
+        DatasetError: It is not CALVIN's layout.
+    """
+
+    layout = "CALVIN"
+
+    def __init__(self, folder: Path) -> None:
+        self._frames = CalvinFolder(folder, show_progress=False)
+        self.folder = folder
+
+    @property
+    def card(self) -> DatasetCard:
+        """See ``EpisodeSource``."""
+        return self._frames.card
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """See ``EpisodeSource``."""
+        return self._frames.annotations
+
+    @cached_property
+    def cameras(self) -> tuple[str, ...]:
+        """See ``EpisodeSource``."""
+        if not self.episodes:
+            return ()
+        held = self._read(self.episodes[0].first, ())
+        return tuple(camera for camera, key in CAMERA_KEYS.items() if key in held["files"])
+
+    @cached_property
+    def episodes(self) -> tuple[EpisodeSpan, ...]:
+        """See ``EpisodeSource``."""
+        path = self.folder / _ENDS
+        if not path.exists():
+            return spans_of_annotations(self.annotations)
+        try:
+            ends = np.load(path, allow_pickle=False).reshape(-1, 2).tolist()
+        except (OSError, ValueError, EOFError) as error:
+            raise DatasetError(f"{path}: not readable: {error}. Copy the file again") from error
+        return tuple(EpisodeSpan(k, int(first), int(last)) for k, (first, last) in enumerate(ends))
+
+    def numbers(self, episode: EpisodeSpan) -> EpisodeNumbers:
+        """See ``EpisodeSource``."""
+        robot_obs, rel_actions = np.zeros((len(episode), 15)), np.zeros((len(episode), 7))
+        actions = np.zeros((len(episode), 7))
+        stamps: list[int] = []
+        for row, frame_id in enumerate(episode.ids.tolist()):
+            frame = self._read(frame_id, ("robot_obs", "rel_actions", "actions"), optional="stamp_ns")
+            robot_obs[row], rel_actions[row] = frame["robot_obs"], frame["rel_actions"]
+            actions[row] = frame["actions"]
+            if "stamp_ns" in frame:
+                stamps.append(int(frame["stamp_ns"]))
+        return EpisodeNumbers(
+            robot_obs=robot_obs,
+            rel_actions=rel_actions,
+            stamps_ns=np.array(stamps, dtype=np.int64) if len(stamps) == len(episode) else None,
+            targets=Pose.from_euler(actions[:, :3], actions[:, 3:6]),
+        )
+
+    def pictures(self, camera: str, ids: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """See ``EpisodeSource``."""
+        return [self._frames.pictures(camera, [frame_id])[0] for frame_id in ids]
+
+    def _read(self, frame_id: int, keys: tuple[str, ...], optional: str = "") -> dict[str, Any]:
+        path = self._frames.frame_path(frame_id)
+        try:
+            with np.load(path, allow_pickle=False) as frame:
+                wanted = [*keys, *({optional} & set(frame.files))]
+                return {"files": frozenset(frame.files), **{key: frame[key] for key in wanted}}
+        except FileNotFoundError:
+            raise DatasetError(f"{path}: no such file, but {_ENDS} names it. Copy the whole dataset") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            raise DatasetError(f"{path}: damaged: {error}. Copy the file again") from error
