@@ -123,10 +123,36 @@ def test_standing_still_before_the_first_command_is_no_reason_against_commands(t
     targets = [(at(k / 50), COMMAND, pose(at(k / 50), ahead(k / 50))) for k in range(48, 101)]
     only = plan(tmp_path, [*lags.messages(), *targets], trim_idle=True, action_source="command")
     assert only.report["action_source"] == "command"
-    assert only.report["trimmed"]["head"] == 10  # until 0.96 s
-    np.testing.assert_allclose(only.pieces[0].actions[0:10, 0], 0.25, atol=1e-6)
+    assert only.report["trimmed"]["head"] == 9  # the frame before 0.96 s leads from the arm to the first command
+    np.testing.assert_allclose(only.pieces[0].actions[0:11, 0], [0.0] + [0.25] * 10, atol=1e-6)
     untrimmed = plan(tmp_path, [*lags.messages(), *targets])
     assert untrimmed.report["action_source"] == "measured"
+
+
+def test_the_first_action_leads_from_the_arm_to_the_first_command(tmp_path: Path) -> None:
+    ahead = still_between(path_of([0.005, 0, 0, 0, 0, 0]), 0.86, 2.0)
+    still = Demo(path=lambda t_s: ahead(t_s - 0.03))
+    targets = [(at(k / 50), COMMAND, pose(at(k / 50), ahead(k / 50))) for k in range(44, 101)]
+    (piece,) = plan(tmp_path, [*still.messages(), *targets], trim_idle=True, action_source="command").pieces
+    asked_m = np.sum(piece.actions[:-1, 0]) * SCALE[0]
+    assert asked_m == pytest.approx(0.005 * 1.14 / 0.1, abs=1e-6)  # all that was commanded from 0.86 s to 2 s
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 30.0])
+def test_an_even_motion_gives_equal_actions_whatever_the_rates_are(tmp_path: Path, rate_hz: float) -> None:
+    ahead = path_of([0.005, 0, 0, 0, 0, 0])
+    targets = [(at(k / 50 + 0.007), COMMAND, pose(at(k / 50), ahead(k / 50))) for k in range(101)]
+    (piece,) = plan(
+        tmp_path, [*Demo(path=ahead).messages(), *targets], rate_hz=rate_hz, action_source="command"
+    ).pieces
+    np.testing.assert_allclose(piece.actions[1:-2, 0], 0.25 * 10.0 / rate_hz, atol=1e-6)
+
+
+def test_a_command_that_is_not_repeated_is_held(tmp_path: Path) -> None:
+    ahead = path_of([0.02, 0, 0, 0, 0, 0])
+    slow = [(at(k * 0.5), COMMAND, pose(at(k * 0.5), ahead(k * 0.1))) for k in range(5)]
+    (piece,) = plan(tmp_path, [*Demo(path=lambda t_s: START).messages(), *slow], action_source="command").pieces
+    np.testing.assert_allclose(piece.actions[:9, 0], [0, 0, 0, 0, 1, 0, 0, 0, 0], atol=1e-9)
 
 
 def test_a_command_far_from_the_arm_counts_from_the_arm(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class _Scan:
         return BagScan(
             bag=self._bag,
             topics=self._topics,
-            ticks=self._rows.table(),
+            ticks=self._rows.table(self._follower.between),
             arrivals={
                 stream: np.array(rows, dtype=np.int64).reshape(-1, 2) for stream, rows in self._arrivals.items()
             },

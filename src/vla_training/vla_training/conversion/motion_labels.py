@@ -53,9 +53,12 @@ def label_motion(
 
 
 def runs_with_commands(table: TickTable, runs: Sequence[range]) -> list[range]:
-    """Return each run without its ticks before the first command of the bag; empty runs for what is all before."""
+    """Return each run from the tick before the first command of the bag on; empty runs for what is all before.
+
+    The action at that tick leads from the measured pose to the first command, as the live controller's does.
+    """
     ticks = (tick for tick, command in enumerate(table.commands) if command is not None)
-    first = next(ticks, len(table))
+    first = max(next(ticks, len(table) + 1) - 1, 0)
     return [range(min(max(run.start, first), run.stop), run.stop) for run in runs]
 
 
@@ -89,12 +92,13 @@ def _way(table: TickTable, tick: int, spec: RobotSpec, source: MotionSource) -> 
     measured = _known(table.poses[tick])
     if source == "measured":
         return measured, _known(table.poses[tick + 1])
-    told, told_next = _known(table.commands[tick]), _known(table.commands[tick + 1])
+    told, told_next = table.commands[tick], _known(table.commands[tick + 1])
     if spec.command.interface == "twist":
+        told = told or Pose.identity()
         step_m = told_next.position_m - told.position_m
         turn = told_next.rotation * told.rotation.inv()
         return measured, Pose(measured.position_m + step_m, turn * measured.rotation)
-    return _reference(told, measured, spec), told_next
+    return measured if told is None else _reference(told, measured, spec), told_next
 
 
 def _reference(told: Pose, measured: Pose, spec: RobotSpec) -> Pose:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.errors import CodecError
-from vla_core.geometry import FloatArray, Pose
+from vla_core.geometry import FloatArray, Pose, step_towards
 from vla_core.robot_spec import RobotSpec
 from vla_core.units import NS_PER_S
 from vla_training.bags.message_types import UndecodableMessageError
@@ -19,13 +19,21 @@ COMMAND_TYPES = {
     "twist": "geometry_msgs/msg/TwistStamped",
 }
 """The interfaces whose commands say where the TCP shall be; joint commands do not."""
+_LONGEST_GAP_PERIODS = 2.5
 
 
 class CommandFollower:
     """Takes the commands of a robot in the order of reception.
 
+    Poses that are commanded one after the other at the robot's rate are a path: a tick between two of them lies
+    between them, too. Otherwise the actions of equal motion would differ by how many commands fell into each tick.
+    A pose that is not followed by another for longer is held.
+
     A twist, given in axes of the base, is integrated: what ``pose_at`` returns then has no meaning of its own, but
     from one tick to the next it moves as the arm was told to.
+
+    Attributes:
+        between: Time asked for to the pose between the commands before and after it, once that came.
 
     Args:
         spec: The robot.
@@ -38,6 +46,10 @@ class CommandFollower:
         self._twist: Any = None
         self._twist_ns = self._moved_ns = 0
         self._gripper_open: float | None = None
+        self._told_ns = 0
+        self._longest_gap_ns = round(_LONGEST_GAP_PERIODS * NS_PER_S / spec.command.rate_hz)
+        self._waiting_ns: list[int] = []
+        self.between: dict[int, Pose] = {}
 
     @property
     def gripper_open(self) -> float | None:
@@ -55,9 +67,10 @@ class CommandFollower:
             raise UndecodableMessageError(f"{raw.topic}: the type is {raw.type}, expected {expected}")
         if self._spec.command.interface == "target_pose":
             try:
-                self._pose = decode_pose(message, self._spec.base_frame)
+                pose = decode_pose(message, self._spec.base_frame)
             except CodecError as error:
                 raise UndecodableMessageError(f"{raw.topic}: {error}") from error
+            self._take_pose(pose, raw.received_ns)
             return
         frame = message.header.frame_id.lstrip("/")
         if frame not in ("", self._spec.base_frame.lstrip("/")):
@@ -87,7 +100,17 @@ class CommandFollower:
         """Return the pose that was asked for until a time; ``None`` before the first command."""
         if self._twist is not None:
             self._move_until(time_ns)
+        elif self._pose is not None:
+            self._waiting_ns.append(time_ns)
         return self._pose
+
+    def _take_pose(self, pose: Pose, received_ns: int) -> None:
+        gap_ns = received_ns - self._told_ns
+        if self._pose is not None and 0 < gap_ns <= self._longest_gap_ns:
+            for time_ns in self._waiting_ns:
+                self.between[time_ns] = step_towards(self._pose, pose, (time_ns - self._told_ns) / gap_ns)
+        self._waiting_ns.clear()
+        self._pose, self._told_ns = pose, received_ns
 
     def _move_until(self, time_ns: int) -> None:
         """Integrate the twist in force up to a time, or to the moment when it had ended."""

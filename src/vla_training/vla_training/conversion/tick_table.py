@@ -32,7 +32,7 @@ class TickTable:
         gripper_open: (T,) 0 closed, 1 open.
         pictures: Camera to (T,) the number of the message that shows the picture.
         source_stamps: Stream to (T,) stamp of the message used, nanoseconds.
-        commands: T poses that the arm had been told to take until the tick; ``None`` before the first command.
+        commands: T poses that the arm had been told to take at the tick; ``None`` before the first command.
         gripper_command: (T,) opening that the gripper had been told to take, 0 or 1; NaN before the first.
     """
 
@@ -109,8 +109,12 @@ class TickRows:
         self._commands.append(pose)
         self._gripper_command.append(np.nan if gripper_open is None else gripper_open)
 
-    def table(self) -> TickTable:
-        """Return what was collected."""
+    def table(self, between: Mapping[int, Pose]) -> TickTable:
+        """Return what was collected.
+
+        Args:
+            between: Tick to the pose between two commands, instead of the one before it.
+        """
         num = len(self._stamp_ns)
         return TickTable(
             stamp_ns=np.array(self._stamp_ns, dtype=np.int64),
@@ -120,7 +124,7 @@ class TickRows:
             gripper_open=np.array(self._gripper_open),
             pictures={name: np.array(numbers, dtype=np.int64) for name, numbers in self._pictures.items()},
             source_stamps={name: np.array(ns, dtype=np.int64) for name, ns in self._source_stamps.items()},
-            commands=tuple(self._commands),
+            commands=tuple(map(between.get, self._stamp_ns, self._commands)),
             gripper_command=np.array(self._gripper_command),
         )
 
