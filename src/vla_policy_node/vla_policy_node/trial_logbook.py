@@ -29,6 +29,7 @@ from vla_msgs.msg import Instruction, PolicyStatus
 from vla_policy_node.inputs import AnyDurabilitySubscription
 
 _LOOK_PERIOD_S = 0.5
+_ASK_PERIOD_S = 2.0
 _LOOK_FOR_SIGNALS_S = 0.2
 
 
@@ -58,7 +59,6 @@ class TrialLogbook(Node):
             raise ConfigError("parameter 'log' is empty; give the file of the logbook, for example trials.jsonl")
         self._log = TrialLog(Path(self._text("log")).expanduser())
         self._said, self._in_force, self._checkpoint = "", "", ""
-        self._asked: Any = None
         policy_node = self._text("policy_node")
         self._policy_parameters = AsyncParameterClient(self, policy_node)
         self._heard = AnyDurabilitySubscription(self, Instruction, "vla/instruction", self._on_instruction)
@@ -72,8 +72,10 @@ class TrialLogbook(Node):
             ("discard", lambda: self._log.discard(time.time_ns())),
         ):
             self.create_service(Trigger, f"~/{name}", self._answer(act))
-        # A simulated clock may stand still.
-        self.create_timer(_LOOK_PERIOD_S, self._on_look_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # A simulated clock may stand still; these may not.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_LOOK_PERIOD_S, self._heard.look_for_latched_publisher, clock=steady)
+        self.create_timer(_ASK_PERIOD_S, self._on_ask_timer, clock=steady)
         self.get_logger().info(f"ready; {len(self._log.trials)} trials so far in {self._text('log')}")
 
     def destroy_node(self) -> None:
@@ -119,16 +121,15 @@ class TrialLogbook(Node):
     def _on_status(self, status: PolicyStatus) -> None:
         self._in_force = status.instruction
 
-    def _on_look_timer(self) -> None:
-        self._heard.look_for_latched_publisher()
-        if self._asked is not None and self._asked.done():
-            answer = self._asked.result()
-            values = [] if answer is None else answer.values
-            self._checkpoint = str(parameter_value_to_python(values[0]) or "") if values else self._checkpoint
-            self._asked = None
-        # Asked again and again: the policy node may be started anew with another checkpoint.
-        if self._asked is None and self._policy_parameters.services_are_ready():
-            self._asked = self._policy_parameters.get_parameters(["checkpoint"])
+    def _on_ask_timer(self) -> None:
+        """Ask for the checkpoint, again and again: the policy node may be started anew with another one."""
+        if self._policy_parameters.services_are_ready():
+            self._policy_parameters.get_parameters(["checkpoint"], callback=self._on_checkpoint)
+
+    def _on_checkpoint(self, answer: Any) -> None:
+        values = [] if answer.result() is None else answer.result().values
+        if values:
+            self._checkpoint = str(parameter_value_to_python(values[0]) or "")
 
     def _text(self, name: str) -> str:
         return str(self.get_parameter(name).value)
