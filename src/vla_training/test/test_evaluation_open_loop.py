@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bag_factory import SPEC, SPEC_FILE, Demo, mark, say, write_bag
+import yaml
+from bag_factory import CURVE, SPEC, SPEC_FILE, Demo, mark, say, write_bag
 from calvin_factory import write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,7 @@ from vla_training.evaluation.open_loop_errors import errors_of, total
 from vla_training.evaluation.open_loop_evaluation import BagChoices, OpenLoopResult, evaluate_open_loop
 from vla_training.evaluation.open_loop_report import open_loop_numbers, open_loop_summary, write_open_loop_page
 from vla_training.evaluation.open_loop_targets import offsets, targets_of
+from vla_training.train import main as train
 
 TCP = ActionSpace(frame="tcp")
 SPACES = [
@@ -284,3 +286,31 @@ def test_outcomes_are_kept_whole(tmp_path: Path) -> None:
     (tmp_path / "outcome.npz").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(DatasetError, match="damaged"):
         EpisodeOutcome.load(tmp_path / "outcome.npz")
+
+
+def test_a_policy_that_has_learned_beats_all_that_see_nothing(tmp_path: Path) -> None:
+    """Two sentences, opposite motions: what always does the same, or stands still, is wrong on both."""
+    there_and_back = Demo(path=lambda t_s: CURVE(t_s if t_s < 1.5 else 3.0 - t_s), seconds=3.0)
+    said = [
+        *(mark(0.1, "start", "open the drawer"), mark(1.35, "stop")),
+        *(mark(1.6, "start", "close the drawer"), mark(2.9, "stop")),
+    ]
+    messages = sorted([*there_and_back.messages(), *said], key=lambda entry: entry[0])
+    bag = write_bag(tmp_path / "bag", messages)
+    bag_to_dataset([bag], tmp_path / "dataset", SPEC, ConversionConfig(validation_share=0.0))
+    settings = {
+        "start": {"backbone": "tiny"},
+        "model": {"window_size": 2, "chunk_size": 2, "head": {"hidden_size": 32, "num_layers": 1}},
+        "data": {"sources": [{"path": str(tmp_path / "dataset")}], "workers": 0},
+        "optimization": {"learning_rate": 2e-3, "warmup_epochs": 0.1, "batch_size": 8, "max_steps": 60},
+    }
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    assert train([str(config), "--out", str(tmp_path / "run")]) == 0
+    result = evaluate_open_loop(
+        tmp_path / "run" / "checkpoints" / "last", [bag], tmp_path / "out", bags=BagChoices(spec=SPEC)
+    )
+    own = result.all_errors.first.l1
+    for name in ("zero action", "mean action"):
+        assert own < 0.3 * result.baseline_errors[name].first.l1, name
+    assert "nearer than" in write_open_loop_page(tmp_path / "report.html", result).read_text()
