@@ -19,8 +19,8 @@ from toy_calvin import StraightModel, StraightModels, ToyWorld, sequence
 from vla_core.errors import VlaError
 from vla_core.journal import JournalError, read_journal
 from vla_training.evaluate import main
-from vla_training.evaluation.calvin_evaluation import JOURNAL, evaluate_calvin
-from vla_training.evaluation.calvin_report import (
+from vla_training.evaluation.calvin.evaluation import JOURNAL, evaluate_calvin
+from vla_training.evaluation.calvin.report import (
     average_length,
     calvin_numbers,
     calvin_summary,
@@ -28,10 +28,10 @@ from vla_training.evaluation.calvin_report import (
     success_rates,
     write_calvin_page,
 )
-from vla_training.evaluation.calvin_rollout import SequenceResult, run_sequence
-from vla_training.evaluation.calvin_sequences import SUBTASKS, official_sequences, read_sequences
-from vla_training.evaluation.calvin_simulator import CalvinSimulator, read_sentences
-from vla_training.evaluation.calvin_start import fnv1_32, simulator_state
+from vla_training.evaluation.calvin.rollout import SequenceResult, run_sequence
+from vla_training.evaluation.calvin.sequences import SUBTASKS, official_sequences, read_sequences
+from vla_training.evaluation.calvin.simulator import CalvinSimulator, read_sentences
+from vla_training.evaluation.calvin.start import fnv1_32, simulator_state
 
 SHARED_CALVIN = SHARED_GOLDEN.parent / "calvin"
 SEQUENCES = [
@@ -131,7 +131,7 @@ import os, sys, time
 from pathlib import Path
 from toy_calvin import StraightModels, ToyWorld, StraightModel
 from test_evaluation_calvin import SEQUENCES, MAX_STEPS
-from vla_training.evaluation.calvin_evaluation import evaluate_calvin
+from vla_training.evaluation.calvin.evaluation import evaluate_calvin
 
 class Slow(StraightModel):
     def step(self, obs, goal):

@@ -17,8 +17,8 @@ from vla_core.errors import CheckpointError
 from vla_core.policy import VlaPolicy
 from vla_core.policy_contract import PolicyContract
 from vla_core.types import ActionChunk, Observation
-from vla_training.evaluation.calvin_model import CalvinModel, calvin_observation
-from vla_training.evaluation.calvin_rollout import run_sequence
+from vla_training.evaluation.calvin.model import CalvinModel, calvin_observation
+from vla_training.evaluation.calvin.rollout import run_sequence
 
 
 def calvin_checkpoint(**changes: Any) -> Checkpoint:

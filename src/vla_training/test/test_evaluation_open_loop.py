@@ -33,12 +33,12 @@ from vla_training.datasets.dataset_card import DatasetCard
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.splits import open_split
 from vla_training.evaluate import main
-from vla_training.evaluation.open_loop_baselines import baselines
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome
-from vla_training.evaluation.open_loop_errors import errors_of, total
-from vla_training.evaluation.open_loop_evaluation import BagChoices, OpenLoopResult, evaluate_open_loop
-from vla_training.evaluation.open_loop_report import open_loop_numbers, open_loop_summary, write_open_loop_page
-from vla_training.evaluation.open_loop_targets import offsets, targets_of
+from vla_training.evaluation.open_loop.baselines import baselines
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome
+from vla_training.evaluation.open_loop.errors import errors_of, total
+from vla_training.evaluation.open_loop.evaluation import BagChoices, OpenLoopResult, evaluate_open_loop
+from vla_training.evaluation.open_loop.report import open_loop_numbers, open_loop_summary, write_open_loop_page
+from vla_training.evaluation.open_loop.targets import offsets, targets_of
 from vla_training.train import main as train
 
 TCP = ActionSpace(frame="tcp")

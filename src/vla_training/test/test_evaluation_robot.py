@@ -16,8 +16,8 @@ import pytest
 
 from vla_core.trial_log import Trial, TrialLog, read_trials
 from vla_training.evaluate import main
-from vla_training.evaluation.robot_report import RobotResults, robot_numbers, robot_summary, write_robot_page
-from vla_training.evaluation.robot_terminal import USUAL_REASONS, RobotTerminal
+from vla_training.evaluation.robot.report import RobotResults, robot_numbers, robot_summary, write_robot_page
+from vla_training.evaluation.robot.terminal import USUAL_REASONS, RobotTerminal
 
 
 def terminal(log: TrialLog, *answers: str) -> RobotTerminal:

@@ -17,16 +17,16 @@ from vla_core.checkpoint import Checkpoint
 from vla_core.errors import CheckpointError, VlaError
 from vla_core.journal import read_journal
 from vla_training.evaluate import main
-from vla_training.evaluation.simpler_actions import (
+from vla_training.evaluation.simpler.actions import (
     ActionStatistics,
     LateGripper,
     StickyGripper,
     environment_action,
     raw_action,
 )
-from vla_training.evaluation.simpler_command import simpler_numbers, success_rate, write_simpler_page
-from vla_training.evaluation.simpler_evaluation import JOURNAL, SimplerEpisode, evaluate_simpler
-from vla_training.evaluation.simpler_model import BatchedSimplerModel, SimplerModel
+from vla_training.evaluation.simpler.command import simpler_numbers, success_rate, write_simpler_page
+from vla_training.evaluation.simpler.evaluation import JOURNAL, SimplerEpisode, evaluate_simpler
+from vla_training.evaluation.simpler.model import BatchedSimplerModel, SimplerModel
 
 BASE = ActionSpace(frame="base")
 

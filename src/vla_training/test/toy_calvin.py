@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_training.evaluation.calvin_rollout import CalvinWorld
-from vla_training.evaluation.calvin_sequences import CalvinSequence
+from vla_training.evaluation.calvin.rollout import CalvinWorld
+from vla_training.evaluation.calvin.sequences import CalvinSequence
 
 START = {
     "led": 0,

@@ -6,14 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from vla_core.errors import VlaError
-from vla_training.evaluation import calvin_command, open_loop_command, robot_command, simpler_command
+from vla_training.evaluation.calvin import command as calvin
+from vla_training.evaluation.open_loop import command as open_loop
+from vla_training.evaluation.robot import command as robot
+from vla_training.evaluation.simpler import command as simpler
 
-COMMANDS = {
-    "open_loop": open_loop_command,
-    "calvin": calvin_command,
-    "simpler": simpler_command,
-    "robot": robot_command,
-}
+COMMANDS = {"open_loop": open_loop, "calvin": calvin, "simpler": simpler, "robot": robot}
 INTERRUPTED = 130
 
 

@@ -12,17 +12,17 @@ from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config
 from vla_core.errors import VlaError
 from vla_training.conversion.whole_file import write_json
-from vla_training.evaluation.calvin_evaluation import CheckpointModel, evaluate_calvin
-from vla_training.evaluation.calvin_model import require_calvin
-from vla_training.evaluation.calvin_report import calvin_numbers, calvin_summary, write_calvin_page
-from vla_training.evaluation.calvin_rollout import MAX_STEPS, SequenceResult
-from vla_training.evaluation.calvin_sequences import (
+from vla_training.evaluation.calvin.evaluation import CheckpointModel, evaluate_calvin
+from vla_training.evaluation.calvin.model import require_calvin
+from vla_training.evaluation.calvin.report import calvin_numbers, calvin_summary, write_calvin_page
+from vla_training.evaluation.calvin.rollout import MAX_STEPS, SequenceResult
+from vla_training.evaluation.calvin.sequences import (
     NUM_OFFICIAL,
     CalvinSequence,
     official_sequences,
     read_sequences,
 )
-from vla_training.evaluation.calvin_simulator import CalvinSimulator, read_sentences
+from vla_training.evaluation.calvin.simulator import CalvinSimulator, read_sentences
 from vla_training.evaluation.run_journal import digest_of
 
 DESCRIPTION = "Run CALVIN's long-horizon protocol: sequences of five subtasks in the public simulator."

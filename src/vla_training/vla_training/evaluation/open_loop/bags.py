@@ -32,8 +32,8 @@ from vla_training.conversion.picture_pass import Damaged, write_episodes
 from vla_training.conversion.work_folder import WorkFolder
 from vla_training.datasets.frame_store import FrameNumbers
 from vla_training.datasets.policy_actions import policy_actions
-from vla_training.evaluation.open_loop_dataset import OUTCOME_FILE, gripper_before
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome, PolicyStream
+from vla_training.evaluation.open_loop.dataset import OUTCOME_FILE, gripper_before
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome, PolicyStream
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

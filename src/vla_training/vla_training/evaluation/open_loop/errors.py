@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vla_core.actions.action_space import ActionSpace
 from vla_core.geometry import FloatArray
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome
-from vla_training.evaluation.open_loop_targets import offsets, targets_of
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome
+from vla_training.evaluation.open_loop.targets import offsets, targets_of
 
 AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 

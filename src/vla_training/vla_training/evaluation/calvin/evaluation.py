@@ -10,15 +10,15 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from vla_core.model.device import device_named
-from vla_training.evaluation.calvin_model import CalvinModel
-from vla_training.evaluation.calvin_rollout import (
+from vla_training.evaluation.calvin.model import CalvinModel
+from vla_training.evaluation.calvin.rollout import (
     MAX_STEPS,
     CalvinWorld,
     SequenceResult,
     StepModel,
     run_sequence,
 )
-from vla_training.evaluation.calvin_sequences import CalvinSequence
+from vla_training.evaluation.calvin.sequences import CalvinSequence
 from vla_training.evaluation.run_journal import checkpoint_identity, digest_of, open_run
 from vla_training.evaluation.worker_pool import run_in_processes
 

@@ -9,7 +9,7 @@ a package that does not build on current Pythons.
 import numpy as np
 
 from vla_core.geometry import FloatArray
-from vla_training.evaluation.calvin_sequences import State
+from vla_training.evaluation.calvin.sequences import State
 
 _ROBOT = (
     *(0.02586889, -0.2313129, 0.5712808, 3.09045411, -0.02908596, 1.50013585, 0.07999963),

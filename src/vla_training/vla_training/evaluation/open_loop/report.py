@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vla_core.actions.action_space import ActionSpace
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome
-from vla_training.evaluation.open_loop_errors import AXES, ErrorSums
-from vla_training.evaluation.open_loop_evaluation import OpenLoopResult
-from vla_training.evaluation.open_loop_targets import targets_of
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome
+from vla_training.evaluation.open_loop.errors import AXES, ErrorSums
+from vla_training.evaluation.open_loop.evaluation import OpenLoopResult
+from vla_training.evaluation.open_loop.targets import targets_of
 from vla_training.reports.page import (
     Block,
     Figures,

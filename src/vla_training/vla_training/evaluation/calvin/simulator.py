@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vla_core.config import read_yaml
 from vla_core.errors import VlaError
 from vla_core.instruction import clean_instruction
-from vla_training.evaluation.calvin_rollout import CalvinWorld
+from vla_training.evaluation.calvin.rollout import CalvinWorld
 
 Renderer = Literal["egl", "tiny"]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from vla_core.actions.action_space import ActionSpace, encode_motion
 from vla_core.geometry import FloatArray
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome
-from vla_training.evaluation.open_loop_errors import Chunks
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome
+from vla_training.evaluation.open_loop.errors import Chunks
 
 Baseline = Callable[[EpisodeOutcome], Chunks]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vla_training.evaluation.calvin_rollout import SequenceResult
-from vla_training.evaluation.calvin_sequences import NUM_SUBTASKS
+from vla_training.evaluation.calvin.rollout import SequenceResult
+from vla_training.evaluation.calvin.sequences import NUM_SUBTASKS
 from vla_training.evaluation.statistics import Estimate, mean_with_interval, wilson
 from vla_training.reports.page import Figures, Picture, Section, Table, Text, png_of_figure, write_page
 

@@ -11,9 +11,9 @@ from vla_core.checkpoint import load_checkpoint
 from vla_core.model.device import device_named
 from vla_training.conversion.whole_file import write_json
 from vla_training.evaluation.run_journal import checkpoint_identity
-from vla_training.evaluation.simpler_actions import ActionStatistics
-from vla_training.evaluation.simpler_evaluation import SimplerEpisode, evaluate_simpler
-from vla_training.evaluation.simpler_simulator import SimplerTask
+from vla_training.evaluation.simpler.actions import ActionStatistics
+from vla_training.evaluation.simpler.evaluation import SimplerEpisode, evaluate_simpler
+from vla_training.evaluation.simpler.simulator import SimplerTask
 from vla_training.evaluation.statistics import Estimate, wilson
 from vla_training.reports.page import Figures, Section, Table, Text, write_page
 

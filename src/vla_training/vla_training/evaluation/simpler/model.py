@@ -14,7 +14,7 @@ from vla_core.errors import CheckpointError
 from vla_core.geometry import FloatArray, Pose
 from vla_core.policy import BatchedPolicy
 from vla_core.types import Observation, RgbImage
-from vla_training.evaluation.simpler_actions import (
+from vla_training.evaluation.simpler.actions import (
     ActionStatistics,
     SimplerRobot,
     environment_action,

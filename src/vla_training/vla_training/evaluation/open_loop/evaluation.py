@@ -20,11 +20,11 @@ from vla_training.conversion.bag_labels import SentencesFile
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.work_folder import WorkFolder
 from vla_training.datasets.splits import Split, open_split
-from vla_training.evaluation.open_loop_bags import BagEvaluation
-from vla_training.evaluation.open_loop_baselines import baselines
-from vla_training.evaluation.open_loop_dataset import evaluate_split
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome, PolicyStream
-from vla_training.evaluation.open_loop_errors import ErrorSums, errors_of, total
+from vla_training.evaluation.open_loop.bags import BagEvaluation
+from vla_training.evaluation.open_loop.baselines import baselines
+from vla_training.evaluation.open_loop.dataset import evaluate_split
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome, PolicyStream
+from vla_training.evaluation.open_loop.errors import ErrorSums, errors_of, total
 from vla_training.evaluation.run_journal import checkpoint_identity, digest_of, open_run
 from vla_training.evaluation.statistics import percentiles
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vla_core.errors import VlaError
-from vla_training.evaluation.calvin_sequences import CalvinSequence
-from vla_training.evaluation.calvin_start import simulator_state
+from vla_training.evaluation.calvin.sequences import CalvinSequence
+from vla_training.evaluation.calvin.start import simulator_state
 
 MAX_STEPS = 360
 """Steps that a subtask may take; 12 s at 30 Hz."""

@@ -17,9 +17,9 @@ from vla_core.checkpoint import Checkpoint
 from vla_core.errors import VlaError
 from vla_core.types import RgbImage
 from vla_training.evaluation.run_journal import open_run
-from vla_training.evaluation.simpler_actions import ActionStatistics
-from vla_training.evaluation.simpler_model import BatchedSimplerModel
-from vla_training.evaluation.simpler_simulator import SimplerEnvironment, SimplerWorld
+from vla_training.evaluation.simpler.actions import ActionStatistics
+from vla_training.evaluation.simpler.model import BatchedSimplerModel
+from vla_training.evaluation.simpler.simulator import SimplerEnvironment, SimplerWorld
 
 JOURNAL = "episodes.jsonl"
 

@@ -16,7 +16,7 @@ from vla_training.datasets.dataset_card import GRIPPER_WIDTH_OPEN_M
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import Annotation, FrameStore
 from vla_training.datasets.policy_actions import policy_actions
-from vla_training.evaluation.open_loop_episode import EpisodeOutcome, PolicyStream
+from vla_training.evaluation.open_loop.episode import EpisodeOutcome, PolicyStream
 from vla_training.evaluation.run_journal import digest_of
 
 OUTCOME_FILE = "outcome.npz"

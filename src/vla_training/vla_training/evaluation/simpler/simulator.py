@@ -9,7 +9,7 @@ import numpy as np
 
 from vla_core.errors import VlaError
 from vla_core.types import RgbImage
-from vla_training.evaluation.simpler_actions import SimplerRobot
+from vla_training.evaluation.simpler.actions import SimplerRobot
 
 HOW_TO_INSTALL = (
     "SimplerEnv is not installed (no module 'simpler_env'). Get it: git clone --recurse-submodules "
