@@ -169,12 +169,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, help="a training config")
     parser.add_argument(
         "--grid",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="SECTION.KEY=VALUE,VALUE",
-        help=f"an axis; may be repeated (default: {' '.join(DEFAULT_GRID)})",
+        help=f"axes (default: {' '.join(DEFAULT_GRID)})",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of every run"
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="settings of every run",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"), help="folder of the runs (%(default)s)")
     parser.add_argument("--list", action="store_true", help="only print the combinations")

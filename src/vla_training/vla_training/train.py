@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("config", type=Path, nargs="?", help="a training config (config/train/*.yaml)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting; may be repeated"
+        "--set", action="extend", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="settings of your own"
     )
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/CONFIG-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
