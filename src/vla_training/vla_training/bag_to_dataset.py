@@ -96,7 +96,7 @@ def bag_to_dataset(
         order = {bag.key: None for bag in found}
         folder.append([done[key] for key in order if key in done], dataset)
         ledger = folder.ledger
-        report = dataset_report(ledger.bags, ledger.episodes, spec)
+        report = dataset_report(ledger.bags, ledger.episodes, spec, config.format)
         return Conversion(report=report, problems=(*complaints, *problems(ledger.bags)))
     finally:
         folder.close()

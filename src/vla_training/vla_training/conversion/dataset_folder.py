@@ -128,7 +128,9 @@ class DatasetFolder:
             )
             write_yaml(self._path / DATASET_FILE, to_plain(card))
             dataset.write_index(self._path, ledger.episodes)
-        write_json(self._path / REPORT_FILE, dataset_report(ledger.bags, ledger.episodes, self._spec))
+        write_json(
+            self._path / REPORT_FILE, dataset_report(ledger.bags, ledger.episodes, self._spec, self._config.format)
+        )
         write_json(self._path / LEDGER_FILE, to_plain(ledger))
         self.ledger = ledger
         shutil.rmtree(self.work_path)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which class writes which dataset format."""
 
-from vla_core.errors import ConfigError
 from vla_training.conversion.calvin_format import CalvinFormat
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.episode_writer import DatasetFacts, DatasetFormat
+from vla_training.conversion.lerobot_format import LeRobotFormat
 
 
 def dataset_format(config: ConversionConfig, facts: DatasetFacts) -> DatasetFormat:
@@ -15,8 +15,8 @@ def dataset_format(config: ConversionConfig, facts: DatasetFacts) -> DatasetForm
         facts: What is the same for every frame.
 
     Raises:
-        ConfigError: It is not there.
+        ConfigError: It cannot be written with this configuration.
     """
     if config.format == "calvin":
         return CalvinFormat(compress=config.compress)
-    raise ConfigError(f"format '{config.format}' cannot be written yet; allowed: calvin")
+    return LeRobotFormat(facts)

@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vla_core.robot_spec import CAMERA_NAMES, RobotSpec
+from vla_training.conversion.config import FormatName
 from vla_training.conversion.episode_writer import SPLITS, StoredEpisode
 
 _NOTE_VECTORS = "the vectors of the sentences (emb) are zero; CALVIN's own models need those of their text encoder"
 
 
 def dataset_report(
-    bags: Sequence[Mapping[str, Any]], episodes: Sequence[StoredEpisode], spec: RobotSpec
+    bags: Sequence[Mapping[str, Any]], episodes: Sequence[StoredEpisode], spec: RobotSpec, layout: FormatName
 ) -> dict[str, Any]:
     """Return the report of a dataset as plain data."""
     splits = {episode.key.rpartition("_")[0]: episode.split for episode in episodes}
     lacking = [name for name in CAMERA_NAMES if name not in spec.cameras]
     notes = [
-        _NOTE_VECTORS,
+        *([_NOTE_VECTORS] if layout == "calvin" else []),
         *(f"the robot has no camera '{name}': the frames lack its picture" for name in lacking),
     ]
     empty = [split for split in SPLITS if episodes and not any(own.split == split for own in episodes)]

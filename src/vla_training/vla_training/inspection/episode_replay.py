@@ -2,9 +2,9 @@
 """One episode's actions on the simulated arm, compared with the recorded path.
 
 The recorded arm itself misses a little of what it was told: it stops where it touches something. And of a corner
-only the ticks are recorded, not the tip. As far as the recorded path is from the recorded targets, or half as far as
-it bends at a tick (at most ``MAX_STRAY_M`` and ``MAX_STRAY_RAD``), the replayed path may be from the recorded one,
-too. The limits are for what comes on top, at ticks.
+only the ticks are recorded, not the tip. As far as the recorded path is from the recorded targets, or half as far
+as it bends at a tick (at most ``MAX_STRAY_M`` and ``MAX_STRAY_RAD``), the replayed path may be from it, too. The
+limits are for what comes on top, at ticks.
 """
 
 import math

@@ -3,11 +3,13 @@
 
 from pathlib import Path
 
+from vla_training.conversion.lerobot_meta import INFO
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.packed_folder import PACKED_FILE
 from vla_training.datasets.splits import Split, has_frames
 from vla_training.inspection.calvin_source import CalvinSource
 from vla_training.inspection.episode_source import EpisodeSource
+from vla_training.inspection.lerobot_source import LeRobotSource
 from vla_training.inspection.packed_source import PackedSource
 
 SPLITS: tuple[Split, ...] = ("training", "validation")
@@ -22,12 +24,14 @@ def open_episodes(dataset: Path, split: Split) -> EpisodeSource:
     if not has_episodes(dataset, split):
         raise DatasetError(
             f"{dataset}: no frames of the split '{split}'. Give the folder of a dataset: one that holds "
-            "'training' and 'validation' (CALVIN's layout or the packed one), or the 'meta' of LeRobot's"
+            "'training' and 'validation' in CALVIN's, the packed or LeRobot's layout"
         )
     folder = dataset / split
+    if (folder / INFO).exists():
+        return LeRobotSource(folder)
     return PackedSource(folder) if (folder / PACKED_FILE).exists() else CalvinSource(folder)
 
 
 def has_episodes(dataset: Path, split: Split) -> bool:
     """Return whether a dataset holds frames of a split."""
-    return has_frames(dataset, split)
+    return has_frames(dataset, split) or (dataset / split / INFO).exists()
