@@ -133,8 +133,8 @@ def test_a_perfect_policy_has_no_error_and_baselines_have_theirs() -> None:
 def test_many_targets_are_those_of_one(space: ActionSpace, pose: Any, arm: Any) -> None:
     found = targets_of(space, pose[None], arm[None])
     expected = target_pose(space, Pose.from_euler(pose[:3], pose[3:]), arm)
-    np.testing.assert_allclose(found.positions_m[0], expected.position_m, atol=1e-9)
-    np.testing.assert_allclose(found.rotations[0].as_matrix(), expected.rotation.as_matrix(), atol=1e-9)
+    np.testing.assert_allclose(found.position_m[0], expected.position_m, atol=1e-9)
+    np.testing.assert_allclose(found.rotation[0].as_matrix(), expected.rotation.as_matrix(), atol=1e-9)
     np.testing.assert_allclose(offsets(found, found), 0.0, atol=1e-9)
 
 

@@ -200,7 +200,7 @@ def _curves(outcome: EpisodeOutcome) -> Figure:
 def _path(outcome: EpisodeOutcome, space: ActionSpace) -> Figure:
     """Return the measured path from above and from the side, with the first action of each chunk as a line."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    targets_m = targets_of(space, outcome.poses, outcome.predicted[:, 0, :6]).positions_m
+    targets_m = targets_of(space, outcome.poses, outcome.predicted[:, 0, :6]).position_m
     for axes, (across, up) in zip(figure.subplots(1, 2), ((0, 1), (0, 2)), strict=True):
         here, there = outcome.poses[:, [across, up]], targets_m[:, [across, up]]
         lines = list(np.stack([here, there], axis=1))
