@@ -31,7 +31,9 @@ setup(
             "evaluate = vla_training.evaluate:main",
             "import_checkpoint = vla_training.import_checkpoint:main",
             "init_checkpoint = vla_training.init_checkpoint:main",
+            "inspect_dataset = vla_training.inspect_dataset:main",
             "pack_dataset = vla_training.pack_dataset:main",
+            "replay = vla_training.replay:main",
             "sweep = vla_training.sweep:main",
             "train = vla_training.train:main",
         ]

@@ -3,6 +3,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -29,13 +30,13 @@ class VideoWriter:
         self._container = av.open(str(path), "w", format="mp4")
         self._stream = self._container.add_stream("libx264", rate=fps, options=_OPTIONS)
         self._stream.width, self._stream.height = width_px, height_px
-        self._stream.pix_fmt = pixel_format(width_px, height_px)
+        self._stream.pix_fmt = self._pix_fmt = pixel_format(width_px, height_px)
         self._stream.codec_context.time_base = Fraction(1, fps)
         self._num_frames = 0
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Write the next (H, W, 3) picture."""
-        frame = _frame(picture, self._stream.pix_fmt)
+        frame = _frame(picture, self._pix_fmt)
         frame.pts, frame.time_base = self._num_frames, self._stream.codec_context.time_base
         self._num_frames += 1
         self._container.mux(self._stream.encode(frame))
@@ -55,11 +56,11 @@ def _frame(picture: NDArray[np.uint8], pix_fmt: str) -> av.VideoFrame:
     height, width = picture.shape[:2]
     padding = [(0, -size % _GROUP_PX) for size in (height, width)]
     padded = np.pad(picture, (*padding, (0, 0)), mode="edge")
-    planes = av.VideoFrame.from_ndarray(padded, format="rgb24").reformat(format=pix_fmt).to_ndarray()
+    planes: NDArray[Any] = av.VideoFrame.from_ndarray(padded, format="rgb24").reformat(format=pix_fmt).to_ndarray()
     if pix_fmt == "yuv444p":
         return av.VideoFrame.from_ndarray(np.ascontiguousarray(planes[:, :height, :width]), format=pix_fmt)
     rows, columns = padded.shape[:2]
     luma = planes[:rows, :width][:height]
     chroma = planes[rows:].reshape(2, rows // 2, columns // 2)[:, : height // 2, : width // 2]
-    flat = np.concatenate([luma.ravel(), chroma.ravel()])
+    flat: NDArray[np.uint8] = np.concatenate([luma.ravel(), chroma.ravel()]).astype(np.uint8)
     return av.VideoFrame.from_ndarray(flat.reshape(height * 3 // 2, width), format=pix_fmt)

@@ -21,6 +21,7 @@ from PIL import Image
 Mark = Literal["good", "warning", "bad", "plain"]
 _TEMPLATE = "page.html.j2"
 _DPI = 110
+_CHART_DPI = 160
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,81 @@ class Picture:
     kind: str = field(default="picture", init=False)
 
 
-Block = Text | Table | Picture
+@dataclass(frozen=True)
+class Chart:
+    """A plot without a background, in colours that are read on light and dark.
+
+    Attributes:
+        source: A data URI, from ``png_of_chart``.
+        caption: Below it; may be empty.
+        wide: Give it the whole width.
+    """
+
+    source: str
+    caption: str = ""
+    wide: bool = False
+    kind: str = field(default="chart", init=False)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of a list.
+
+    Attributes:
+        label: A word in front, coloured by the mark.
+        where: What it is about; may be empty.
+        text: The line.
+        mark: How much it matters.
+    """
+
+    label: str
+    where: str
+    text: str
+    mark: Mark = "plain"
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list.
+
+    Attributes:
+        items: Its lines.
+    """
+
+    items: Sequence[Item]
+    kind: str = field(default="items", init=False)
+
+
+@dataclass(frozen=True)
+class Card:
+    """Pictures that belong together.
+
+    Attributes:
+        title: Above them.
+        text: Below the title.
+        pictures: Data URIs.
+        mark: Colour of the edge.
+    """
+
+    title: str
+    text: str
+    pictures: Sequence[str]
+    mark: Mark = "plain"
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards side by side.
+
+    Attributes:
+        cards: They.
+    """
+
+    cards: Sequence[Card]
+    kind: str = field(default="cards", init=False)
+
+
+Block = Text | Table | Picture | Chart | Items | Cards
 
 
 @dataclass(frozen=True)
@@ -130,6 +205,13 @@ def png_of_figure(figure: Figure) -> str:
     """Return a plot as a data URI."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight")
+    return _data_uri(buffer.getvalue(), "png")
+
+
+def png_of_chart(figure: Figure) -> str:
+    """Return a plot without a background as a data URI."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_CHART_DPI, bbox_inches="tight", transparent=True)
     return _data_uri(buffer.getvalue(), "png")
 
 
