@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -14,7 +15,7 @@ from vla_training.inspection.survey import NUM_BINS, EpisodeSample, SplitSurvey
 
 INK, GRID = "#7f8a9c", "#7f8a9c40"
 BLUE, ORANGE, GREEN, RED = "#3b82f6", "#f59e0b", "#10b981", "#ef4444"
-TIMES = "viridis"
+TIMES = LinearSegmentedColormap.from_list("times", [BLUE, "#a855f7", ORANGE])
 
 
 def action_histograms(splits: dict[str, SplitSurvey]) -> Figure:

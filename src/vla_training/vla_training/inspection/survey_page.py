@@ -102,7 +102,7 @@ def _motion(found: Survey) -> Section:
         f"{axis} {low:.2f} to {high:.2f} m" for axis, low, high in zip("xyz", low_m, high_m, strict=True)
     )
     path_text = (
-        f"Paths of the TCP in base, {len(samples)} episodes, dark at the beginning and bright at the end. "
+        f"Paths of the TCP in base, {len(samples)} episodes, blue at the beginning and orange at the end. "
         f"Circle: beginning. Red: the gripper is asked to close. Green: to open. All frames lie in {box}."
     )
     return Section(
