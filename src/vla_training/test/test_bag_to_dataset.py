@@ -441,7 +441,6 @@ def test_options_from_a_file_and_flags_before_it(tmp_path: Path, bags: Path) -> 
         (["--instruction", "  "], "the sentence is empty"),
         (["--rate-hz", "0"], "rate_hz must be above 0"),
         (["--ray", "auto"], "needs the package 'ray'"),
-        (["--format", "lerobot"], "lerobot"),
         (["--delay-ms", "sttaic=3"], "'sttaic' is no stream"),
     ],
 )
