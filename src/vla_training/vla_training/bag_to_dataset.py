@@ -79,6 +79,9 @@ def bag_to_dataset(
     Raises:
         VlaError: Nothing can be done; the sentence says why.
     """
+    if workers < 1:
+        raise ConfigError(f"--workers is {workers}; at least one is needed")
+    config.require_rate(spec)
     spec = config.with_delays(spec)
     facts = DatasetFacts(spec=spec, action_space=config.action_space, period_s=config.period_s)
     dataset = dataset_format(config, facts)
@@ -118,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show_progress=not options.quiet,
         )
         if options.report is not None:
+            options.report.parent.mkdir(parents=True, exist_ok=True)
             write_json(options.report, done.report)
     except (VlaError, OSError) as error:
         print(f"bag_to_dataset: {error}", file=sys.stderr)
@@ -180,7 +184,7 @@ def _config(options: argparse.Namespace) -> ConversionConfig:
         value = getattr(options, field.name)
         if value is not None:
             data[field.name] = value
-    where = "bag_to_dataset" if options.config is None else str(options.config)
+    where = "options" if options.config is None else str(options.config)
     if isinstance(data.get("instruction"), str):
         data["instruction"] = clean_instruction(data["instruction"])
         if not data["instruction"]:

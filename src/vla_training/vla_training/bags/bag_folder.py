@@ -25,11 +25,13 @@ class Bag:
         name: Name of its folder, or of its file where a folder holds several bags.
         folder: The folder that its files, and ``episode.yaml``, lie in.
         files: Its storage files, in the order of recording.
+        is_whole_folder: Whether these are all files that lie there, not one that was picked.
     """
 
     name: str
     folder: Path
     files: tuple[Path, ...]
+    is_whole_folder: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -53,6 +55,17 @@ class Bag:
     def key(self) -> str:
         """Name and fingerprint, fit for a file name."""
         return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', self.name)}-{self.fingerprint}"
+
+    @property
+    def missing_parts(self) -> tuple[str, ...]:
+        """Names of files that ``metadata.yaml`` promises and that are not there; never for a file given alone."""
+        information = _metadata(self.folder / METADATA_FILE) if self.is_whole_folder else None
+        names = (information or {}).get("relative_file_paths")
+        promised = [Path(name).name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        if len(self.files) >= len(promised):  # people rename files
+            return ()
+        present = {_stem(file) for file in self.files}
+        return tuple(name for name in promised if _stem(Path(name)) not in present)
 
     def recorded_topics(self) -> frozenset[str] | None:
         """Return the topics with messages, as ``metadata.yaml`` says; ``None`` where there is none to trust."""
@@ -80,7 +93,7 @@ def find_bags(paths: Iterable[Path]) -> list[Bag]:
         bags = _bags_at(path)
         if not bags:
             raise BagError(f"{path}: not a readable rosbag2: no file of {', '.join(SUFFIXES)} lies there or below")
-        found |= {tuple(file.resolve() for file in bag.files): bag for bag in bags}
+        found |= {tuple(file.resolve() for file in bag.files or (bag.folder,)): bag for bag in bags}
     return [found[files] for files in sorted(found)]
 
 
@@ -91,7 +104,7 @@ def _bags_at(path: Path) -> list[Bag]:
         if not _is_storage(path):
             raise BagError(f"{path}: not a readable rosbag2: allowed are {', '.join(SUFFIXES)}")
         return [Bag(name=_stem(path), folder=path.parent, files=(path,))]
-    folders = sorted({file.parent for file in path.rglob("*") if file.is_file() and _is_storage(file)})
+    folders = sorted({file.parent for file in path.rglob("*") if file.is_file() and _is_part(file)})
     return [bag for folder in folders for bag in _bags_in(folder)]
 
 
@@ -102,13 +115,18 @@ def _bags_in(folder: Path) -> list[Bag]:
     for file in files:
         parts.setdefault("" if (folder / METADATA_FILE).exists() else _recording(file), []).append(file)
     name = folder.resolve().name
-    if len(parts) == 1:
-        return [Bag(name=name, folder=folder, files=tuple(files))]
+    if len(parts) <= 1:
+        return [Bag(name=name, folder=folder, files=tuple(files), is_whole_folder=True)]
     return [Bag(name=f"{name}_{part}", folder=folder, files=tuple(own)) for part, own in parts.items()]
 
 
 def _is_storage(path: Path) -> bool:
     return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def _is_part(path: Path) -> bool:
+    """Return whether a file tells that a bag lies, or has lain, in its folder."""
+    return _is_storage(path) or (path.name == METADATA_FILE and _metadata(path) is not None)
 
 
 def _stem(path: Path) -> str:

@@ -16,10 +16,10 @@ from vla_core.errors import ObservationRefusedError
 from vla_core.observer import Observer, stream_topics
 from vla_core.robot_spec import RobotSpec
 from vla_core.units import NS_PER_S
-from vla_training.bags.bag_folder import Bag
+from vla_training.bags.bag_folder import METADATA_FILE, Bag
 from vla_training.bags.message_types import MessageTypes, UndecodableMessageError
 from vla_training.bags.observations import ticks
-from vla_training.bags.raw_message import Advance, DamagedBagError, RawMessage
+from vla_training.bags.raw_message import Advance, BagError, DamagedBagError, RawMessage
 from vla_training.bags.reader import absolute_topic, require_topics, require_type
 from vla_training.bags.stored_messages import stored_messages
 from vla_training.conversion.config import ConversionConfig
@@ -75,8 +75,13 @@ def scan_bag(bag: Bag, spec: RobotSpec, config: ConversionConfig, advance: Advan
         advance: Told the number of bytes read.
 
     Raises:
-        BagError: A topic of the robot spec is absent.
+        BagError: A topic of the robot spec is absent, or every file of the bag.
     """
+    if not bag.files:
+        raise BagError(
+            f"{bag.folder}: {METADATA_FILE} lies there without the files that it names "
+            f"({', '.join(bag.missing_parts)}). Copy the whole folder"
+        )
     recorded = bag.recorded_topics()
     if recorded is not None:
         require_topics(bag, spec, stream_of_topic(spec, config.namespace), recorded)

@@ -93,6 +93,19 @@ class ConversionConfig:
         """Meaning of the actions: CALVIN's scale, without normalisation."""
         return ActionSpace(frame=self.action_frame)
 
+    def require_rate(self, spec: RobotSpec) -> None:
+        """Refuse a rate above that of a camera, at which frames would show a picture twice.
+
+        Raises:
+            ConfigError: A camera is slower; the node refuses such a policy for the same reason.
+        """
+        for name, camera in spec.cameras.items():
+            if camera.rate_hz < 0.999 * self.rate_hz:
+                raise ConfigError(
+                    f"rate_hz is {self.rate_hz:g}, but camera '{name}' of robot '{spec.name}' runs at "
+                    f"{camera.rate_hz:g} Hz: frames would show a picture twice. Give a rate that is not above it"
+                )
+
     def with_delays(self, spec: RobotSpec) -> RobotSpec:
         """Return the robot spec with the delays of this configuration.
 

@@ -74,7 +74,7 @@ def _convert(job: BagJob, work: WorkFolder, advance: Advance) -> dict[str, Any]:
             work=work,
             advance=advance,
         )
-        damaged = {camera: damaged.get(camera, set()) | numbers for camera, numbers in found.items()}
+        damaged = {camera: damaged.get(camera, {}) | numbers for camera, numbers in found.items()}
 
 
 def _report(scan: BagScan, plans: list[EpisodePlan], job: BagJob, work: WorkFolder) -> dict[str, Any]:
@@ -86,8 +86,17 @@ def _report(scan: BagScan, plans: list[EpisodePlan], job: BagJob, work: WorkFold
             topic: {"messages": number, "first": error} for topic, (number, error) in scan.undecodable.items()
         },
         "out_of_order": scan.num_unordered,
-        "notes": clock_notes(scan) if job.config.stamps == "header" else [],
+        "notes": [*_missing_parts(job.bag), *(clock_notes(scan) if job.config.stamps == "header" else [])],
         "episodes": [
             work.facts(plan.key)["report"] if work.has_episode(plan.key) else plan.report for plan in plans
         ],
     }
+
+
+def _missing_parts(bag: Bag) -> list[str]:
+    missing = ", ".join(bag.missing_parts)
+    return (
+        [f"{missing} of its recording, which metadata.yaml names, is not there. Copy the whole folder"]
+        if missing
+        else []
+    )

@@ -77,7 +77,10 @@ class DatasetFolder:
 
     def __init__(self, path: Path, spec: RobotSpec, config: ConversionConfig, *, overwrite: bool) -> None:
         self._path, self._spec, self._config = path, spec, config
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ConfigError(f"{path}: a file is in the place of this folder. Give another folder") from None
         self._lock = _locked(path)
         try:
             _require_own(path)

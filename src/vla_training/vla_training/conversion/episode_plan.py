@@ -5,7 +5,7 @@ Ticks without an observation or without a sentence are cut out: what is left on 
 the dataset ("pieces"), so that no window crosses the cut.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def plan_episodes(
     labels: BagLabels,
     spec: RobotSpec,
     config: ConversionConfig,
-    damaged: Mapping[str, Collection[int]],
+    damaged: Mapping[str, Mapping[int, str]],
 ) -> list[EpisodePlan]:
     """Return the episodes of a bag in the order of time.
 
@@ -105,7 +105,8 @@ def plan_episodes(
         labels: What people wrote about it.
         spec: The robot.
         config: Every choice.
-        damaged: Camera to the numbers of pictures that cannot be decoded; ticks that need them are refused.
+        damaged: Camera to the numbers of pictures that cannot be decoded, and why; ticks that need them are
+            refused.
 
     Raises:
         BagError: The bag lacks what the configuration asks for.
@@ -144,7 +145,7 @@ class _Planner:
         self._period_ns = round(config.period_s * NS_PER_S)
 
     def plan(
-        self, segment: Segment, first: int, sentences: list[str], damaged: Mapping[str, Collection[int]]
+        self, segment: Segment, first: int, sentences: list[str], damaged: Mapping[str, Mapping[int, str]]
     ) -> EpisodePlan:
         refusals = refusals_of(self._table, first, sentences, damaged)
         runs = unbroken_runs(self._table, first, refusals, self._period_ns)
@@ -153,7 +154,8 @@ class _Planner:
             return self._skipped(report, "discarded", on_purpose=True)
         if segment.outcome == "failure" and not self._config.keep_failed:
             return self._skipped(report, "its outcome is failure (--keep-failed converts it)", on_purpose=True)
-        reason = self._why_not(segment, first, sentences, runs, report["refused"])
+        refused = worst_refusal(report["refused"], self._reasons(damaged))
+        reason = self._why_not(segment, first, sentences, runs, refused)
         if reason is not None:
             return self._skipped(report, reason)
         told = self._when_told(runs)
@@ -217,7 +219,7 @@ class _Planner:
         first: int,
         sentences: list[str],
         runs: list[range],
-        refused: Mapping[str, Mapping[str, int]],
+        refused: str,
     ) -> str | None:
         """Return why an episode that is wanted cannot be converted; ``None`` when it can."""
         config = self._config
@@ -226,13 +228,18 @@ class _Planner:
         if not any(sentences):
             return "it has no sentence. Give --instruction or --instructions"
         if not runs:
-            return f"no tick has an observation: {worst_refusal(refused)}"
+            return f"no tick has an observation: {refused}"
         if config.action_source == "command" and self._when_told(runs) is None:
             return self._no_command()
         told = self._table.gripper_command[first : first + len(sentences)]
         if config.gripper_source == "command" and not np.any(np.isfinite(told)):
             return "no gripper command is in the bag until its end. Use --gripper-source measured"
         return None
+
+    def _reasons(self, damaged: Mapping[str, Mapping[int, str]]) -> dict[Refusal, str]:
+        """Return what was said when a tick was refused for the first time, for each way of refusing."""
+        pictures = {(camera, "invalid"): next(iter(own.values())) for camera, own in damaged.items() if own}
+        return {**pictures, **self._table.reasons}
 
     def _when_told(self, runs: list[range]) -> list[range] | None:
         """Return the runs from the first command on; ``None`` if the actions cannot come from commands.

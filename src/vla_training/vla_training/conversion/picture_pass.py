@@ -19,8 +19,8 @@ from vla_training.conversion.episode_plan import EpisodePlan, Piece
 from vla_training.conversion.episode_writer import DatasetFormat, DemonstrationFrame, FramesBegin
 from vla_training.conversion.work_folder import WorkFolder
 
-Damaged = dict[str, set[int]]
-"""Camera to the numbers of messages whose pictures cannot be decoded."""
+Damaged = dict[str, dict[int, str]]
+"""Camera to the numbers of messages whose pictures cannot be decoded, and why."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Pictures:
         }
         self._decoded: dict[str, dict[int, RgbImage | None]] = {camera: {} for camera in self._numbers}
         self._num_seen: Counter[str] = Counter()
-        self.damaged: Damaged = {camera: set() for camera in self._numbers}
+        self.damaged: Damaged = {camera: {} for camera in self._numbers}
 
     def take(self, camera: str, message: Any) -> None:
         """Take the next message of a camera."""
@@ -110,9 +110,9 @@ class _Pictures:
             return
         try:
             self._decoded[camera][number] = decode_picture(self._spec, camera, message)
-        except ObservationRefusedError:
+        except ObservationRefusedError as refusal:
             self._decoded[camera][number] = None
-            self.damaged[camera].add(number)
+            self.damaged[camera][number] = str(refusal)
 
     def of(self, step: _Step) -> Mapping[str, RgbImage | None] | None:
         """Return a step's pictures (``None`` for damaged ones), and forget them; nothing while one is to come."""

@@ -54,13 +54,15 @@ def count_refusals(refusals: Sequence[Refusal | None], silent: int) -> dict[str,
     return report
 
 
-def worst_refusal(refused: Mapping[str, Mapping[str, int]]) -> str:
-    """Return the most frequent refusal in words."""
+def worst_refusal(refused: Mapping[str, Mapping[str, int]], reasons: Mapping[Refusal, str]) -> str:
+    """Return the most frequent refusal in words, and what was said when it was refused so for the first time."""
     counts = {(stream, reason): number for stream, own in refused.items() for reason, number in own.items()}
     if not counts:
         return "it has no tick"
     (stream, reason), number = max(counts.items(), key=lambda entry: entry[1])
-    return f"stream '{stream}' is {reason} at {number} ticks"
+    words = f"stream '{stream}' is {reason} at {number} ticks"
+    first = reasons.get((stream, reason))
+    return f"{words}. The first: {first}" if first else words
 
 
 def _refusal(table: TickTable, tick: int, sentence: str, damaged: Mapping[str, Collection[int]]) -> Refusal | None:

@@ -34,6 +34,7 @@ class TickTable:
         source_stamps: Stream to (T,) stamp of the message used, nanoseconds.
         commands: T poses that the arm had been told to take at the tick; ``None`` before the first command.
         gripper_command: (T,) opening that the gripper had been told to take, 0 or 1; NaN before the first.
+        reasons: Refusal to the sentence of the first tick that was refused so.
     """
 
     stamp_ns: Int64Array
@@ -45,6 +46,7 @@ class TickTable:
     source_stamps: dict[str, Int64Array]
     commands: tuple[Pose | None, ...]
     gripper_command: FloatArray
+    reasons: Mapping[Refusal, str]
 
     def __len__(self) -> int:
         return len(self.stamp_ns)
@@ -75,6 +77,7 @@ class TickRows:
         self._num_joints = num_joints
         self._stamp_ns = array("q")
         self._refusals: list[Refusal | None] = []
+        self._reasons: dict[Refusal, str] = {}
         self._poses: list[Pose | None] = []
         self._joints, self._gripper_open = array("d"), array("d")
         self._pictures = {camera: array("q") for camera in cameras}
@@ -101,7 +104,9 @@ class TickRows:
         self._poses.append(None)
         self._joints.extend([np.nan] * self._num_joints)
         self._gripper_open.append(np.nan)
-        self._refusals.append((refusal.stream, refusal.kind.value))
+        reason = refusal.stream, refusal.kind.value
+        self._refusals.append(reason)
+        self._reasons.setdefault(reason, str(refusal))
         self._stamp_ns.append(tick_ns)
 
     def add_commands(self, pose: Pose | None, gripper_open: float | None) -> None:
@@ -126,6 +131,7 @@ class TickRows:
             source_stamps={name: np.array(ns, dtype=np.int64) for name, ns in self._source_stamps.items()},
             commands=tuple(map(between.get, self._stamp_ns, self._commands)),
             gripper_command=np.array(self._gripper_command),
+            reasons=self._reasons,
         )
 
     def _stamps_of(self, stream: str) -> "array[int]":

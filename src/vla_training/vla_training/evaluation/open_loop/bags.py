@@ -95,7 +95,7 @@ class BagEvaluation:
                 work=self.work,
                 advance=advance,
             )
-            damaged = {camera: damaged.get(camera, set()) | numbers for camera, numbers in found.items()}
+            damaged = {camera: damaged.get(camera, {}) | numbers for camera, numbers in found.items()}
 
 
 class _PolicyInstead:
