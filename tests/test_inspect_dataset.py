@@ -148,6 +148,32 @@ def test_what_is_wrong_is_found_where_it_is(
     assert found["text"] in (tmp_path / "page.html").read_text().replace("&#39;", "'")
 
 
+def test_actions_of_another_frame_are_found(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "dataset.yaml").unlink()  # CALVIN's own facts then count: base frame
+    status, facts = inspect(dataset, tmp_path / "page.html")
+    assert status == 2
+    assert {(own["kind"], own["split"]) for own in facts["findings"]} >= {
+        ("direction", "training"),
+        ("direction", "validation"),
+    }
+
+
+def test_free_play_with_overlapping_sentences_is_clean(dataset: Path, tmp_path: Path) -> None:
+    """CALVIN's own folders: long episodes, few frames with a sentence, some with several, no stamps."""
+    rewrite(dataset, lambda number, arrays: arrays.pop("stamp_ns"))
+    path = dataset / "training" / "lang_annotations" / "auto_lang_ann.npy"
+    data = np.load(path, allow_pickle=True).item()
+    (start, end), *_ = data["info"]["indx"]
+    data["info"]["indx"] = [(start + 2, end - 8), (start + 5, end - 3)]
+    data["language"] = {"ann": ["lift it", "grasp it"], "task": ["a", "b"], "emb": np.zeros((2, 1, 384))}
+    np.save(path, data)
+    status, facts = inspect(dataset, tmp_path / "page.html")
+    assert status == 0
+    (found,) = facts["findings"]
+    assert (found["kind"], found["severity"]) == ("unused", "note")
+    assert set(facts["splits"]["training"]["sentences"]) == {"lift it", "grasp it"}
+
+
 def test_a_copy_of_training_in_validation_is_found(dataset: Path, tmp_path: Path) -> None:
     shutil.rmtree(dataset / "validation")
     shutil.copytree(dataset / "training", dataset / "validation")

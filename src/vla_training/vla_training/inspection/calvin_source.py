@@ -3,6 +3,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vla_training.datasets.frame_store import Annotation
 from vla_training.inspection.episode_source import EpisodeNumbers, EpisodeSpan, spans_of_annotations
 
 _ENDS = "ep_start_end_ids.npy"
+_READERS = 8
 
 
 class CalvinSource:
@@ -68,31 +70,32 @@ class CalvinSource:
 
     def numbers(self, episode: EpisodeSpan) -> EpisodeNumbers:
         """See ``EpisodeSource``."""
-        robot_obs, rel_actions = np.zeros((len(episode), 15)), np.zeros((len(episode), 7))
-        actions = np.zeros((len(episode), 7))
-        stamps: list[int] = []
-        for row, frame_id in enumerate(episode.ids.tolist()):
-            frame = self._read(frame_id, ("robot_obs", "rel_actions", "actions"), optional="stamp_ns")
-            robot_obs[row], rel_actions[row] = frame["robot_obs"], frame["rel_actions"]
-            actions[row] = frame["actions"]
-            if "stamp_ns" in frame:
-                stamps.append(int(frame["stamp_ns"]))
+        ids = episode.ids.tolist()
+        with ThreadPoolExecutor(_READERS) as pool:
+            frames = list(pool.map(self._numbers_of, ids))
+        stamps = [int(frame["stamp_ns"]) for frame in frames if "stamp_ns" in frame]
+        actions = np.array([frame["actions"] for frame in frames if "actions" in frame])
         return EpisodeNumbers(
-            robot_obs=robot_obs,
-            rel_actions=rel_actions,
-            stamps_ns=np.array(stamps, dtype=np.int64) if len(stamps) == len(episode) else None,
-            targets=Pose.from_euler(actions[:, :3], actions[:, 3:6]),
+            robot_obs=np.array([frame["robot_obs"] for frame in frames]),
+            rel_actions=np.array([frame["rel_actions"] for frame in frames]),
+            stamps_ns=np.array(stamps, dtype=np.int64) if len(stamps) == len(ids) else None,
+            targets=Pose.from_euler(actions[:, :3], actions[:, 3:6]) if len(actions) == len(ids) else None,
         )
 
     def pictures(self, camera: str, ids: Sequence[int]) -> list[NDArray[np.uint8]]:
         """See ``EpisodeSource``."""
         return [self._frames.pictures(camera, [frame_id])[0] for frame_id in ids]
 
-    def _read(self, frame_id: int, keys: tuple[str, ...], optional: str = "") -> dict[str, Any]:
+    def _numbers_of(self, frame_id: int) -> dict[str, Any]:
+        return self._read(frame_id, ("robot_obs", "rel_actions"), optional=frozenset({"stamp_ns", "actions"}))
+
+    def _read(
+        self, frame_id: int, keys: tuple[str, ...], optional: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
         path = self._frames.frame_path(frame_id)
         try:
             with np.load(path, allow_pickle=False) as frame:
-                wanted = [*keys, *({optional} & set(frame.files))]
+                wanted = [*keys, *(optional & set(frame.files))]
                 return {"files": frozenset(frame.files), **{key: frame[key] for key in wanted}}
         except FileNotFoundError:
             raise DatasetError(f"{path}: no such file, but {_ENDS} names it. Copy the whole dataset") from None

@@ -118,11 +118,12 @@ class LeRobotSource:
     def pictures(self, camera: str, ids: Sequence[int]) -> list[NDArray[np.uint8]]:
         """See ``EpisodeSource``; decodes as far as the last of them in each episode."""
         found: dict[int, NDArray[np.uint8]] = {}
-        for episode in self.episodes:
-            wanted = {own - episode.first for own in ids if episode.first <= own <= episode.last}
-            if wanted:
-                path = video_file(self.folder, PICTURES + camera, episode.index)
-                found |= {episode.first + k: picture for k, picture in _decoded(path, wanted).items()}
+        firsts = [episode.first for episode in self.episodes]
+        numbers = np.searchsorted(firsts, ids, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            wanted = {own - firsts[number] for own, k in zip(ids, numbers, strict=True) if k == number}
+            path = video_file(self.folder, PICTURES + camera, self.episodes[number].index)
+            found |= {firsts[number] + k: picture for k, picture in _decoded(path, wanted).items()}
         return [found[own] for own in ids]
 
     def _table(self, episode: EpisodeSpan, columns: list[str]) -> pa.Table:

@@ -116,8 +116,8 @@ def survey(dataset: Path, *, max_samples: int, num_pairs: int, show_progress: bo
     splits: dict[str, SplitSurvey] = {}
     findings: list[Finding] = []
     prints: dict[str, list[bytes]] = {}
-    total = sum(len(source.episodes) for source in sources.values())
-    with tqdm(total=total, unit="episode", disable=not show_progress) as bar:
+    total = sum(len(episode) for source in sources.values() for episode in source.episodes)
+    with tqdm(total=total, unit="frame", disable=not show_progress) as bar:
         for split, source in sources.items():
             findings += lint_annotations(source.episodes, source.annotations, split)
             splits[split], prints[split] = _begin(source), []
@@ -130,7 +130,7 @@ def survey(dataset: Path, *, max_samples: int, num_pairs: int, show_progress: bo
                 _count(splits[split], numbers)
                 if episode.index in chosen:
                     splits[split].samples.append(_sample(source, episode, numbers, split))
-                bar.update()
+                bar.update(len(episode))
     findings += lint_copies(prints)
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     card = next(iter(sources.values())).card
