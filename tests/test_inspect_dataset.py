@@ -148,6 +148,15 @@ def test_what_is_wrong_is_found_where_it_is(
     assert found["text"] in (tmp_path / "page.html").read_text().replace("&#39;", "'")
 
 
+def test_a_doubled_frame_is_found(dataset: Path, tmp_path: Path) -> None:
+    ninth, tenth = (dataset / "training" / f"episode_{number:07d}.npz" for number in (9, 10))
+    shutil.copy(ninth, tenth)
+    status, facts = inspect(dataset, tmp_path / "page.html")
+    assert status == 2
+    (found,) = [own for own in facts["findings"] if own["kind"] == "repeated"]
+    assert found["frame"] == 10
+
+
 def test_actions_of_another_frame_are_found(dataset: Path, tmp_path: Path) -> None:
     (dataset / "dataset.yaml").unlink()  # CALVIN's own facts then count: base frame
     status, facts = inspect(dataset, tmp_path / "page.html")

@@ -116,6 +116,17 @@ def test_clipped_actions_are_listed_apart_and_the_rest_is_judged(
     assert "clipped; judged by the longest row" in capsys.readouterr().out
 
 
+def test_an_episode_that_begins_in_motion_is_followed(dataset: Path, tmp_path: Path, spec: RobotSpec) -> None:
+    """A lost picture cuts an episode anywhere; the arm is then behind what it was told."""
+    cut = tmp_path / "cut"
+    shutil.copytree(dataset, cut)
+    ((_, last),) = np.load(cut / "training" / "ep_start_end_ids.npy")
+    for first in (7, 15):
+        np.save(cut / "training" / "ep_start_end_ids.npy", np.array([[first, last]]))
+        (replay,) = replay_dataset(cut, spec)
+        assert replay.is_within(*LIMITS), first
+
+
 def test_what_cannot_be_replayed_is_one_sentence(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

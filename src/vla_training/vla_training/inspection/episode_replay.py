@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
+from vla_core.actions.action_space import target_pose
 from vla_core.actions.gripper import open_from_calvin
-from vla_core.geometry import FloatArray, Pose
+from vla_core.geometry import FloatArray, Pose, distance_m
 from vla_training.datasets.dataset_card import DatasetCard
 from vla_training.inspection.episode_source import EpisodeNumbers, EpisodeSpan
 from vla_training.inspection.path_error import RecordedPath
@@ -23,6 +24,7 @@ from vla_training.simulated_arm import ArmPath, SimulatedArm
 
 MAX_STRAY_M = 0.010
 MAX_STRAY_RAD = math.radians(3.0)
+AT_REST_M = 0.0005
 FEWEST_ACTIONS = 5
 _METRE_PER_RAD = 0.002 / math.radians(1.0)
 
@@ -64,7 +66,7 @@ class EpisodeReplay:
         split: Split of the episode.
         episode: Its number there.
         num_clipped: Actions with a number at the end of its range; they lead less far than the arm went.
-        whole: All of it.
+        whole: All of it; without its first frame where it begins in motion.
         judged: What the limits are for: all of it, or the longest row without a clipped action; ``None`` when
             there is no such row.
     """
@@ -98,7 +100,7 @@ def replay_episode(
         numbers: Its numbers.
     """
     clipped = numbers.is_clipped
-    whole = _replay(arm, card, numbers, range(len(episode)))
+    whole = _replay(arm, card, numbers, range(_first_row(numbers, card), len(episode)))
     judged: ReplayError | None = whole
     if clipped.any():
         rows = _longest_unclipped(clipped, len(episode), must_begin=numbers.targets is None)
@@ -106,6 +108,16 @@ def replay_episode(
     return EpisodeReplay(
         split=split, episode=episode.index, num_clipped=int(clipped.sum()), whole=whole, judged=judged
     )
+
+
+def _first_row(numbers: EpisodeNumbers, card: DatasetCard) -> int:
+    """Return 1 where an episode begins in motion, with an arm that lags behind what it was told; else 0."""
+    if numbers.targets is None or len(numbers.rel_actions) < 3:
+        return 0
+    own = numbers.poses
+    here = Pose(own.position_m[0], own.rotation[0])
+    reached = target_pose(card.action_space, here, numbers.rel_actions[0, :6])
+    return int(distance_m(reached, Pose(numbers.targets.position_m[0], numbers.targets.rotation[0])) > AT_REST_M)
 
 
 def _replay(arm: SimulatedArm, card: DatasetCard, numbers: EpisodeNumbers, rows: range) -> ReplayError:

@@ -17,6 +17,7 @@ JUMP_M, JUMP_RAD = 0.03, 0.25
 CLIPPED_WARNING, CLIPPED_BAD = 0.05, 0.25
 AGAINST = -0.5
 MOVES_UNITS = 0.05
+REPEATED_UNITS, MUCH_REPEATED = 0.2, 0.2
 STAMP_TOLERANCE, DRIFT_TOLERANCE = 0.2, 0.02
 GRIPPER_FOLLOWS_S = 1.0
 GRIPPER_MOVES = 0.25
@@ -45,6 +46,7 @@ def lint_numbers(numbers: EpisodeNumbers, card: DatasetCard, split: str, episode
         yield place.finding("warning", "short", "one frame only: it holds no action")
         return
     yield from _jumps(numbers, card, place)
+    yield from _repeated(numbers, place)
     yield from _against(numbers, card, place)
     yield from _clipped(numbers, place)
     yield from _gripper(numbers, card, place)
@@ -74,6 +76,18 @@ def _jumps(numbers: EpisodeNumbers, card: DatasetCard, place: Place) -> Iterator
             "Frames are missing, or the pose is wrong there"
         )
         yield place.finding("bad", "jump", text, at)
+
+
+def _repeated(numbers: EpisodeNumbers, place: Place) -> Iterator[Finding]:
+    same = (np.diff(numbers.robot_obs[:, :6], axis=0) == 0.0).all(axis=1)
+    repeated = same & (np.linalg.norm(numbers.rel_actions[:-1, :6], axis=1) > REPEATED_UNITS)
+    if repeated.any():
+        text = (
+            f"{int(repeated.sum())} frames repeat the measured pose of the frame before to the bit, though the action "
+            "asks for motion: frames were doubled, or the pose was frozen"
+        )
+        severity: Severity = "bad" if repeated.mean() > MUCH_REPEATED else "warning"
+        yield place.finding(severity, "repeated", text, int(repeated.argmax()) + 1)
 
 
 def _against(numbers: EpisodeNumbers, card: DatasetCard, place: Place) -> Iterator[Finding]:
