@@ -86,8 +86,8 @@ def _repeated(numbers: EpisodeNumbers, place: Place) -> Iterator[Finding]:
     repeated = (steps == 0.0).all(axis=1) & moves_on & was_moving
     if repeated.any():
         text = (
-            f"{int(repeated.sum())} times the moving arm's pose is that of the frame before, to the bit: frames were "
-            "doubled, or the pose was frozen"
+            f"{int(repeated.sum())} times the moving arm's pose is that of the frame before, to the bit: frames "
+            "were doubled, or the pose was frozen"
         )
         yield place.finding("warning", "repeated", text, int(repeated.argmax()) + 1)
 
