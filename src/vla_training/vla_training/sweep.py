@@ -8,21 +8,26 @@ and warm-up.
 import argparse
 import itertools
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import yaml
 
 from vla_core.errors import ConfigError, VlaError
+from vla_training.conversion.whole_file import write_json
 from vla_training.reports.page import Picture, Section, Table, png_of_figure, write_page
 from vla_training.training.metrics_log import read_metrics
 from vla_training.training.run_folder import RunFolder
 from vla_training.training.sweep_plot import plot_sweep
 from vla_training.training.train_config import read_train_config, with_overrides
 
+INTERRUPTED = 130
 DEFAULT_GRID = (
     "optimization.learning_rate=1e-4,2e-5,1e-5",
     "optimization.weight_decay=0,0.1",
@@ -85,7 +90,8 @@ def run_combination(combination: Combination, config: Path, common: Sequence[str
     """Train one combination in a process of its own, going on where an earlier one was interrupted."""
     folder = RunFolder(out / combination.name)
     status_file = folder.path / "sweep.json"
-    if status_file.exists() and json.loads(status_file.read_text())["status"] == "done":
+    whole = with_overrides(read_train_config(config), [*common, *combination.overrides])
+    if _status_in(status_file) == {"status": "done", "settings": whole}:
         return _outcome(combination, "done", folder)
     settings = [part for override in (*common, *combination.overrides) for part in ("--set", override)]
     resume = ["--resume"] if folder.config.exists() else []
@@ -99,11 +105,37 @@ def run_combination(combination: Combination, config: Path, common: Sequence[str
         str(folder.path),
         *resume,
     ]
-    code = subprocess.run(command, check=False).returncode
-    status = {0: "done", 130: "interrupted"}.get(code, "failed")
+    status = _ending_of(command)
     folder.path.mkdir(parents=True, exist_ok=True)
-    status_file.write_text(json.dumps({"status": status}))
+    write_json(status_file, {"status": status, "settings": whole})
     return _outcome(combination, status, folder)
+
+
+def _status_in(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _ending_of(command: Sequence[str]) -> str:
+    """Run a command; whoever asks this process to end asks it, once, so that it can save."""
+    process = subprocess.Popen(command, start_new_session=True)
+    asked: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        process.send_signal(number)
+
+    kept = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    if code == 0:
+        return "done"
+    return "interrupted" if asked or code == INTERRUPTED else "failed"
 
 
 def _outcome(combination: Combination, status: str, folder: RunFolder) -> Outcome:
@@ -150,10 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_report(outcomes, options.out)
             if outcomes[-1].status == "interrupted":
                 print(f"interrupted; the same command goes on. So far: {options.out / 'sweep.html'}")
-                return 130
+                return INTERRUPTED
     except (VlaError, OSError) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("sweep: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     best = min(outcomes, key=lambda outcome: (outcome.validation_loss, outcome.training_loss))
     print(
         f"best: {best.combination.name} (validation loss {best.validation_loss:.4g}). {options.out / 'sweep.html'}"

@@ -13,6 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vla_core.config import build, to_plain
 from vla_core.errors import ConfigError, VlaError
 from vla_training.training.data_check import write_data_check
@@ -92,6 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _is_first():
             print(f"train: {error}", file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError as error:
+        print(
+            "train: the GPU has not enough memory. Set optimization.micro_batch_size lower, or "
+            f"finetuning.gradient_checkpointing: true, or train adapters (finetuning.lora). {error}",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        if _is_first():
+            print(f"train: {_stopped(options.out)}", file=sys.stderr)
+        return INTERRUPTED
     if _is_first():
         print(_summary(result, out))
     return 0 if result.is_finished else INTERRUPTED
@@ -121,6 +134,13 @@ def _settings(options: argparse.Namespace) -> tuple[dict[str, Any], str, Path]:
     return settings, str(config), out
 
 
+def _stopped(out: Path | None) -> str:
+    """Return how a run goes on that was stopped between its steps."""
+    if out is None or not RunFolder(out).config.exists():
+        return "stopped before the first step; the same command begins again"
+    return f"stopped; go on with python -m vla_training.train --resume --out {out}"
+
+
 def _summary(result: RunResult, out: Path) -> str:
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in result.results.items() if "loss" in name)
     if not result.is_finished:
@@ -128,7 +148,8 @@ def _summary(result: RunResult, out: Path) -> str:
             f"interrupted after {result.step} of {result.num_steps} steps; go on with "
             f"python -m vla_training.train --resume --out {out}"
         )
-    return f"{result.step} steps done: {numbers}. Checkpoints in {out / 'checkpoints'}"
+    reached = f": {numbers}" if numbers else " already"
+    return f"{result.step} steps done{reached}. Checkpoints in {out / 'checkpoints'}"
 
 
 def _parser() -> argparse.ArgumentParser:

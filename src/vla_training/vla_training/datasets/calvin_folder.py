@@ -79,7 +79,15 @@ class CalvinFolder:
         robot_obs, rel_actions = np.zeros((len(ids), 15)), np.zeros((len(ids), 7))
 
         def read(row: int) -> None:
-            robot_obs[row], rel_actions[row] = self._read(int(ids[row]), ("robot_obs", "rel_actions"))
+            tables = {"robot_obs": robot_obs, "rel_actions": rel_actions}
+            for (key, table), found in zip(tables.items(), self._read(int(ids[row]), tuple(tables)), strict=True):
+                if found.shape != table[row].shape or not np.isfinite(found).all():
+                    raise DatasetError(
+                        f"{self.frame_path(int(ids[row]))}: {key} must be {table.shape[1]} finite numbers, found "
+                        f"{found.tolist() if found.size < 32 else found.shape}. Leave its episode out, or copy "
+                        "the file again"
+                    )
+                table[row] = found
 
         hidden = not self._show_progress or len(ids) < 10_000
         with ThreadPoolExecutor(_READERS) as pool:

@@ -97,7 +97,7 @@ class Learner:
         """Make one step of the micro batches of this process; return its numbers.
 
         Raises:
-            TrainingError: The loss is not finite.
+            TrainingError: The loss or the gradient is not finite.
         """
         rate = self._set_learning_rate(schedule)
         torch.manual_seed(_mixed(self._seed, self.step, self.fabric.global_rank))
@@ -165,6 +165,11 @@ class Learner:
                 error_if_nonfinite=False,
             )
             norm = {"gradient_norm": float(found)} if found is not None else {}
+            if not all(map(math.isfinite, norm.values())) and self._config.precision != "float16":
+                raise TrainingError(  # float16 skips such a step by itself
+                    f"step {self.step}: the gradient is not finite. Nothing was updated and the last saved state "
+                    "is good; try a smaller learning_rate"
+                )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm

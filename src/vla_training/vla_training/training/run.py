@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 
 from vla_core.config import to_plain
@@ -18,11 +19,12 @@ from vla_core.errors import ConfigError
 from vla_core.model.answer import Answerer
 from vla_core.model.language_regulariser import LanguageRegulariser
 from vla_training.datasets.augmentation import Augmentation
-from vla_training.datasets.batches import WindowBatch, collate
+from vla_training.datasets.batches import WindowBatch
+from vla_training.datasets.loading import ErrorsAsSamples, collate_or_error, raise_errors
 from vla_training.datasets.mixture import MixtureSampler
 from vla_training.training.bundles import save_bundle
 from vla_training.training.finetuning import prepare_for_training
-from vla_training.training.loop import Learner, Schedule, steps
+from vla_training.training.loop import Learner, Schedule, TrainingError, steps
 from vla_training.training.metrics_log import MetricsLog, plot_curves, read_metrics
 from vla_training.training.objective import Objective
 from vla_training.training.optimizer import build_optimizer
@@ -146,11 +148,13 @@ class _Watch:
         loss = found[MEAN]["loss"]
         if loss < self.state.best:
             self.state.best = loss
-            self._bundle("best", {f"validation {name}": value for name, value in found[MEAN].items()})
+            with _told_when_not_written(self.folder, step):
+                self._bundle("best", {f"validation {name}": value for name, value in found[MEAN].items()})
 
     def _save(self, numbers: dict[str, float]) -> None:
-        self._bundle("last", {f"training {name}": value for name, value in numbers.items()})
-        self.state.save()
+        with _told_when_not_written(self.folder, self.learner.step):
+            self._bundle("last", {f"training {name}": value for name, value in numbers.items()})
+            self.state.save()
         self.saved_step = self.learner.step
 
     def _bundle(self, name: str, results: dict[str, float]) -> None:
@@ -249,17 +253,28 @@ def _batches(prepared: Preparation, fabric: Fabric, schedule: Schedule, first_st
         num_batches=schedule.num_steps,
     )
     workers = prepared.data.workers
-    return iter(
+    return raise_errors(
         DataLoader(
-            prepared.training,
+            ErrorsAsSamples(prepared.training),
             batch_sampler=sampler,
-            collate_fn=collate,
+            collate_fn=collate_or_error,
             num_workers=workers,
             pin_memory=fabric.device.type == "cuda",
             prefetch_factor=2 if workers else None,
             multiprocessing_context="forkserver" if workers else None,
         )
     )
+
+
+@contextmanager
+def _told_when_not_written(folder: RunFolder, step: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own for a full disk
+        raise TrainingError(
+            f"{folder.path}: step {step} cannot be saved: {error}. What was saved before is whole; make room and "
+            f"go on with --resume --out {folder.path}"
+        ) from error
 
 
 @contextmanager

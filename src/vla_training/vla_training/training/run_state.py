@@ -39,7 +39,11 @@ class RunState:
         trained = {name for name, weight in objective.named_parameters() if weight.requires_grad}
         keeps_all = isinstance(self._fabric.strategy, FSDPStrategy)  # its shards cannot be told apart by name
         only = None if keeps_all else {"module": lambda name, _: name in trained}
-        self._fabric.save(partial, self._contents(), filter=only)
+        try:
+            self._fabric.save(partial, self._contents(), filter=only)
+        except BaseException:
+            partial.unlink(missing_ok=True)  # half a state takes the room that others need
+            raise
         if self._fabric.is_global_zero:
             partial.replace(self._path)
         self._fabric.barrier()
