@@ -4,22 +4,17 @@
 It only listens: it never speaks to the arm. What may be noted when is decided in ``vla_core.trial_log``.
 """
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from vla_core.errors import ConfigError, VlaError
@@ -27,10 +22,10 @@ from vla_core.instruction import clean_instruction
 from vla_core.trial_log import Trial, TrialLog
 from vla_msgs.msg import Instruction, PolicyStatus
 from vla_policy_node.inputs import AnyDurabilitySubscription
+from vla_policy_node.spinning import spin_until_asked_to_end
 
 _LOOK_PERIOD_S = 0.5
 _ASK_PERIOD_S = 2.0
-_LOOK_FOR_SIGNALS_S = 0.2
 
 
 class TrialLogbook(Node):
@@ -137,24 +132,7 @@ class TrialLogbook(Node):
 
 def run(args: list[str] | None = None) -> int:
     """Spin a logbook until SIGINT or SIGTERM; return the exit code."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    interrupted = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
-    executor = SingleThreadedExecutor()
-    try:
-        node = TrialLogbook()
-        executor.add_node(node)
-        while rclpy.ok() and not interrupted.is_set():
-            executor.spin_once(timeout_sec=_LOOK_FOR_SIGNALS_S)
-        node.destroy_node()
-    except (VlaError, OSError) as error:
-        print(f"trial_logbook: {error}", file=sys.stderr)
-        return 1
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
-    return 0
+    return spin_until_asked_to_end(TrialLogbook, args)
 
 
 def main() -> None:

@@ -4,21 +4,16 @@
 Its callbacks hand bytes on; ``episode_control`` decides, ``episode_recording`` writes.
 """
 
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
-from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -40,10 +35,10 @@ from vla_policy_node.recording.recorder_reporting import RecorderReporter
 from vla_policy_node.recording.recorder_versions import recorder_versions
 from vla_policy_node.recording.sqlite3_storage import Sqlite3Storage
 from vla_policy_node.recording.topic_taps import TopicTaps
+from vla_policy_node.spinning import spin_until_asked_to_end
 
 _MIB = 1024 * 1024
 _LOOK_PERIOD_S = 0.5
-_LOOK_FOR_SIGNALS_S = 0.2
 _OUTCOME_AS_IT_IS = 255
 
 
@@ -238,28 +233,7 @@ def _checked_outcome(number: int) -> int:
 
 def run(args: list[str] | None = None) -> int:
     """Spin a recorder until SIGINT or SIGTERM, then end its episode; return the exit code."""
-    # rclpy's own handlers would end the context before the episode has its end.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    interrupted = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
-    executor = SingleThreadedExecutor()
-    try:
-        node = EpisodeRecorder()
-        executor.add_node(node)
-        try:
-            while rclpy.ok() and not interrupted.is_set():
-                executor.spin_once(timeout_sec=_LOOK_FOR_SIGNALS_S)
-        finally:
-            node.finish()
-            node.destroy_node()
-    except (VlaError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
-    return 0
+    return spin_until_asked_to_end(EpisodeRecorder, args, finish=EpisodeRecorder.finish)
 
 
 def main() -> None:

@@ -8,10 +8,6 @@ import json
 import os
 import select
 import sys
-import termios
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import rclpy
@@ -21,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_core.terminal_keys import single_keys, typed_line
 from vla_msgs.msg import EpisodeEvent
 from vla_msgs.srv import RelabelEpisode, StartEpisode, StopEpisode
 
@@ -68,7 +65,7 @@ class RecordKeyboard(Node):
 
     def _start_one(self) -> str:
         known = f" [{self._sentence}]" if self._sentence else " [the newest on vla/instruction]"
-        sentence = _typed(f"sentence{known}: ") or self._sentence
+        sentence = typed_line(f"sentence{known}: ") or self._sentence
         answer = self._ask(self._start, StartEpisode.Request(instruction=sentence))
         self._sentence = sentence
         return answer
@@ -80,8 +77,8 @@ class RecordKeyboard(Node):
         self._is_recording = json.loads(message.data)["state"] == "recording"
 
     def _relabel_one(self) -> str:
-        sentence = _typed("right sentence (empty leaves it): ")
-        word = _typed("outcome (s success, f failure, u unknown, empty leaves it): ").lower()[:1]
+        sentence = typed_line("right sentence (empty leaves it): ")
+        word = typed_line("outcome (s success, f failure, u unknown, empty leaves it): ").lower()[:1]
         outcomes = {
             "s": EpisodeEvent.OUTCOME_SUCCESS,
             "f": EpisodeEvent.OUTCOME_FAILURE,
@@ -101,31 +98,6 @@ class RecordKeyboard(Node):
         if answer is None:
             return f"NO: {client.srv_name} has not answered for {_ANSWER_S:.0f} s"
         return f"{'ok' if answer.success else 'NO'}: {answer.message}"
-
-
-@contextmanager
-def single_keys() -> Iterator[None]:
-    """Let the terminal hand over each key at once, without showing it."""
-    before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-def _typed(question: str) -> str:
-    """Return a line that a person types, with the terminal as it usually is."""
-    quiet = termios.tcgetattr(sys.stdin)
-    usual = termios.tcgetattr(sys.stdin)
-    usual[3] |= termios.ECHO | termios.ICANON
-    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, usual)
-    try:
-        return input(question).strip()
-    except EOFError:
-        return ""
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
 
 
 def listen(keyboard: RecordKeyboard) -> None:

@@ -3,13 +3,11 @@
 
 import os
 import sys
-import termios
 import time
-import tty
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from vla_core.errors import VlaError
+from vla_core.terminal_keys import single_keys, typed_line
 from vla_core.trial_log import Trial, TrialLog
 
 KEYS = """\
@@ -116,8 +114,8 @@ def run_terminal(log: TrialLog, instruction: str = "", checkpoint: str = "") -> 
     """
     if not sys.stdin.isatty():
         raise VlaError("the input is no terminal; run it in one, or use the node trial_logbook and its services")
-    with _single_keys():
-        terminal = RobotTerminal(log, _typed, instruction, checkpoint)
+    with single_keys():
+        terminal = RobotTerminal(log, typed_line, instruction, checkpoint)
         print(terminal.greeting(), flush=True)
         while True:
             # Not through sys.stdin, which would keep back what follows from input().
@@ -127,28 +125,3 @@ def run_terminal(log: TrialLog, instruction: str = "", checkpoint: str = "") -> 
             answer = terminal.press(key)
             if answer:
                 print(answer, flush=True)
-
-
-@contextmanager
-def _single_keys() -> Iterator[None]:
-    """Let the terminal hand over each key at once, without showing it."""
-    before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-def _typed(question: str) -> str:
-    """Return a line that a person types, with the terminal as it usually is."""
-    quiet = termios.tcgetattr(sys.stdin)
-    usual = termios.tcgetattr(sys.stdin)
-    usual[3] |= termios.ECHO | termios.ICANON
-    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, usual)
-    try:
-        return input(question)
-    except EOFError:
-        return ""
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
