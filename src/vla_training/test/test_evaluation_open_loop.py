@@ -3,7 +3,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from vla_training.evaluation.open_loop.errors import errors_of, total
 from vla_training.evaluation.open_loop.evaluation import BagChoices, OpenLoopResult, evaluate_open_loop
 from vla_training.evaluation.open_loop.report import open_loop_numbers, open_loop_summary, write_open_loop_page
 from vla_training.evaluation.open_loop.targets import offsets, targets_of
+from vla_training.evaluation.run_journal import checkpoint_identity
 from vla_training.train import main as train
 
 TCP = ActionSpace(frame="tcp")
@@ -266,6 +267,27 @@ def test_what_does_not_fit_is_refused_with_both_values(
     other = save_checkpoint(tiny_checkpoint(), tmp_path / "square")
     with pytest.raises(CheckpointError, match="aspect"):
         evaluate_open_loop(other, [bag], tmp_path / "e", bags=BagChoices(spec=SPEC))
+
+
+def test_a_checkpoint_that_was_trained_further_is_another_one(checkpoint: Path, tmp_path: Path) -> None:
+    def changed(name: str, change: Callable[[Path], object]) -> dict[str, str]:
+        copy = Path(shutil.copytree(checkpoint, tmp_path / name / checkpoint.name))
+        change(copy)
+        return checkpoint_identity(copy)
+
+    def flip_the_middle(copy: Path) -> None:
+        weights = copy / "model.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[len(data) // 2] ^= 1
+        weights.write_bytes(data)
+
+    def add_adapter(copy: Path) -> None:
+        (copy / "adapter").mkdir()
+        (copy / "adapter" / "adapter_model.safetensors").write_bytes(b"0123456789")
+
+    assert changed("same", lambda copy: None) == checkpoint_identity(checkpoint)
+    for name, change in (("middle", flip_the_middle), ("adapter", add_adapter)):
+        assert changed(name, change) != checkpoint_identity(checkpoint)
 
 
 def test_results_of_another_checkpoint_are_not_mixed_in(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:

@@ -71,6 +71,16 @@ def test_numbers_that_cannot_be_used_name_their_file(
     assert path.name in said and "finite numbers" in said
 
 
+def test_a_source_without_sentences_is_refused(
+    config: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = {"language": {"ann": [], "task": [], "emb": []}, "info": {"episodes": [], "indx": []}}
+    path = dataset / "training" / "lang_annotations" / "auto_lang_ann.npy"
+    np.save(path, nothing, allow_pickle=True)  # type: ignore[arg-type]
+    assert train(config, tmp_path / "run") == 1
+    assert "holds no sentence" in capsys.readouterr().err
+
+
 def test_a_damaged_picture_is_one_sentence_from_a_worker_too(config: Path, dataset: Path, tmp_path: Path) -> None:
     change_frame(dataset, rgb_static=np.zeros((3, 3, 3), np.uint8))
     command = [sys.executable, "-m", "vla_training.train", str(config), "--out", str(tmp_path / "run")]

@@ -6,6 +6,7 @@ again; further bags are appended. Nothing is filled in: what was left out, and w
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.report.parent.mkdir(parents=True, exist_ok=True)
             write_json(options.report, done.report)
     except (VlaError, OSError) as error:
-        print(f"bag_to_dataset: {error}", file=sys.stderr)
+        print(f"bag_to_dataset: {error}{_advice(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bag_to_dataset: stopped. The same command goes on where this one ended", file=sys.stderr)
@@ -133,6 +134,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bag_to_dataset: {problem}", file=sys.stderr)
     print(summary(done.report))
     return 1 if options.strict and done.problems else done.exit_status
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about what an operating system says in few words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ". Make room; the same command goes on where this one ended"
+    return (
+        ". Give a folder that can be written" if isinstance(error, OSError) and error.errno == errno.EROFS else ""
+    )
 
 
 def _jobs(

@@ -102,7 +102,10 @@ class CalvinFolder:
             with np.load(path, allow_pickle=False) as frame:
                 missing = sorted(set(keys) - set(frame.files))
                 if missing:
-                    raise DatasetError(f"{path}: '{missing[0]}' is missing; the file holds {sorted(frame.files)}")
+                    raise DatasetError(
+                        f"{path}: '{missing[0]}' is missing; the file holds {sorted(frame.files)}. Leave out "
+                        "what needs it (of pictures: model.cameras), or this source"
+                    )
                 return [frame[key] for key in keys]
         except FileNotFoundError:
             raise DatasetError(
@@ -144,7 +147,8 @@ def read_annotations(folder: Path) -> tuple[Annotation, ...]:
     for annotation in found:
         if not 0 <= annotation.start <= annotation.end:
             raise DatasetError(
-                f"{path}: '{annotation.instruction}' reaches from {annotation.start} to {annotation.end}"
+                f"{path}: '{annotation.instruction}' reaches from {annotation.start} to {annotation.end}; "
+                "allowed are frames from 0 on, the first before the last. Copy the file again"
             )
     return found
 

@@ -50,6 +50,6 @@ def percentile_range(units: FloatArray) -> NormalizationSpec:
     if flat:
         raise DatasetError(
             f"actions: {', '.join(flat)} does not vary between the 1st and the 99th percentile, so it cannot be "
-            "normalised by them. Use a fixed range (data.normalization: 0.65)"
+            "normalised by them. Use a fixed range (data.normalization: fixed)"
         )
     return NormalizationSpec(low=tuple(low.tolist()), high=tuple(high.tolist()))

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vla_core.checkpoint import CARD, WEIGHTS
+from vla_core.checkpoint import ADAPTER, CARD, TRAINING, WEIGHTS
 from vla_core.journal import Journal, JournalError, Row
 
-_FINGERPRINT_BYTES = 1 << 20
+_NUM_SAMPLES, _SAMPLE_BYTES = 256, 1 << 16
 
 
 def open_run(path: Path, identity: Mapping[str, Any], keys: Iterable[str] = ()) -> tuple[Journal, tuple[Row, ...]]:
@@ -42,17 +42,19 @@ def open_run(path: Path, identity: Mapping[str, Any], keys: Iterable[str] = ()) 
 def checkpoint_identity(checkpoint: Path) -> dict[str, str]:
     """Return name and fingerprint of a checkpoint: the same wherever it lies.
 
-    The fingerprint is made of its card, and of size, beginning and end of its weights.
+    The fingerprint is made of its card, of what it was trained with and for how long, and of samples of its
+    weights and adapters. Parts of them may be frozen, so the samples lie all over the files.
     """
     digest = hashlib.blake2b(digest_size=8)
-    digest.update((checkpoint / CARD).read_bytes())
-    weights = checkpoint / WEIGHTS
-    size = weights.stat().st_size
-    digest.update(size.to_bytes(8, "little"))
-    with weights.open("rb") as file:
-        digest.update(file.read(_FINGERPRINT_BYTES))
-        file.seek(max(0, size - _FINGERPRINT_BYTES))
-        digest.update(file.read(_FINGERPRINT_BYTES))
+    for path in (checkpoint / CARD, checkpoint / TRAINING):
+        digest.update(path.read_bytes() if path.exists() else b"")
+    for weights in sorted([checkpoint / WEIGHTS, *(checkpoint / ADAPTER).glob("*.safetensors")]):
+        size = weights.stat().st_size
+        digest.update(size.to_bytes(8, "little"))
+        with weights.open("rb") as file:
+            for sample in range(_NUM_SAMPLES):
+                file.seek(max(0, size - _SAMPLE_BYTES) * sample // (_NUM_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
     return {"checkpoint": checkpoint.resolve().name, "fingerprint": digest.hexdigest()}
 
 

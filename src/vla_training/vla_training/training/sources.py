@@ -89,6 +89,9 @@ def open_sources(config: DataConfig, kept: ActionSpace | None = None) -> Sources
             f"{kept.frame}; leave action_frame out"
         )
     names = _names([source.path for source in config.sources])
+    for store in stores:
+        if not store.annotations:
+            raise ConfigError(f"{store.folder}: it holds no sentence; leave the source out, or annotate it")
     units = [used_units(store, space) for store in stores]
     if space.normalization is None and kept is None and config.normalization == "percentiles":
         space = _normalized(space, percentile_range(np.concatenate(units)))
