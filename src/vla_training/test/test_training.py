@@ -238,6 +238,8 @@ def test_a_few_windows_can_be_learned_by_heart(config: Path, capsys: pytest.Capt
     assert "overfit check passed: 2 windows" in capsys.readouterr().out
     assert main([str(config), "--overfit", "2", "--set", "optimization.learning_rate=1e-9"]) == 1
     assert "FAILED" in capsys.readouterr().out
+    assert main([str(config), "--overfit", "0"]) == 1
+    assert "needs at least one window" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with prepare(settings, where) as prepared:
                 print(f"written to {write_data_check(prepared, out / 'data_check.html')}")
             return 0
-        if options.overfit:
+        if options.overfit is not None:
             return _overfit(settings, where, options.overfit)
         result = train(settings, where, out, resume=options.resume)
     except (VlaError, OSError) as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows of one split as samples: pictures as they are stored, actions in the space of the policy.
 
-Only the W pictures of the window are read; the pictures behind it, which RoboVLMs loads too, serve no loss.
+Only the pictures of the window are read; the pictures behind it, which RoboVLMs loads too, serve no loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from vla_training.datasets.window_index import action_frames, index_windows
 
 @dataclass(frozen=True, eq=False)
 class WindowSample:
-    """One window.
+    """One window of T ticks, with chunks of N actions.
 
     Attributes:
-        pictures: Camera to (T, 3, H, W) uint8.
-        actions: (W + N - 1, 7) float32 in the policy's space: action of each tick, then of the frames behind it.
-        is_valid: (W + N - 1,) False at and behind the end of the annotation.
-        state: (W, 10) float32 measured state of each tick.
+        pictures: Camera to (T, 3, H, W) uint8, H and W the size of the stored pictures.
+        actions: (T + N - 1, 7) float32 in the policy's space: action of each tick, then of the frames behind it.
+        is_valid: (T + N - 1,) False at and behind the end of the annotation.
+        state: (T, 10) float32 measured state of each tick.
         instruction: The sentence.
         number: Which sample of the run this is; what is drawn at random for it depends on this alone.
     """
@@ -45,7 +45,7 @@ class WindowDataset(Dataset[WindowSample]):
         store: The split.
         space: Meaning of the policy's actions.
         cameras: Cameras to read.
-        window_size: W, ticks of a window.
+        window_size: T, ticks of a window.
         chunk_size: N, actions of a chunk.
         stride: Frames between the beginnings of two windows.
 

@@ -18,7 +18,10 @@ class ModelInputs:
     """One batch for ``Objective``.
 
     Attributes:
-        tensors: What is on the device.
+        tensors: On the device, by name: ``images`` (B, T, C, 3, S, S), ``state`` (B, T, 10), ``actions`` (B, T, 7)
+            and ``share`` () of float32; ``arm`` (B, T, N, 6) and ``gripper_open`` (B, T, N) of float32, and
+            ``is_valid`` (B, T, N) of bool, as in ``TargetChunks``; ``ids`` and ``mask`` (B, L) of int64, as in
+            ``Tokens``.
         sentences: B sentences.
         has_padding: Whether they have different lengths.
     """
@@ -45,7 +48,7 @@ def model_inputs(
         tokenizer: Of the model.
         augmentation: What is drawn at random; ``None`` leaves pictures as they are.
         device: Of the model.
-        share: Factor of the policy's loss; see ``step_shares``.
+        share: Factor of the policy's loss that makes micro batches add up to the mean of the whole batch.
     """
     tokens = tokenizer(batch.instructions)
     target = target_chunks(batch, config.window_size, config.chunk_size, device)

@@ -47,7 +47,7 @@ class Objective(nn.Module):
         """Return the loss and its parts, scalars.
 
         Args:
-            batch: From ``batch_tensors``.
+            batch: ``ModelInputs.tensors``.
             sentences: B sentences.
             has_padding: Whether sentences have different lengths.
             questions: Arguments of the transformers model for each question, with ``labels``.

@@ -10,6 +10,7 @@ import torch
 from lightning.fabric import Fabric
 
 from vla_core.config import build
+from vla_core.errors import ConfigError
 from vla_training.datasets.batches import collate
 from vla_training.training.finetuning import prepare_for_training
 from vla_training.training.launcher import launch
@@ -63,11 +64,13 @@ def check_overfit(settings: Mapping[str, Any], where: str, num_windows: int) -> 
     Args:
         settings: Plain data of a training config.
         where: Name of the config, for errors.
-        num_windows: Windows that are shown again and again.
+        num_windows: Windows that are shown again and again, at least 1.
 
     Raises:
         VlaError: A setting, a dataset or the start cannot be used.
     """
+    if num_windows < 1:
+        raise ConfigError(f"--overfit needs at least one window, found {num_windows}")
     run = replace(build(RunConfig, settings.get("run"), f"{where}: run"), processes=1, strategy="auto")
     optimization = build(OptimizationConfig, settings.get("optimization"), f"{where}: optimization")
     fabric = launch(run, optimization.precision)

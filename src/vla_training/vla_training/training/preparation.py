@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from vla_core.actions.action_space import ActionSpace
 from vla_core.checkpoint import Checkpoint, load_checkpoint
 from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import build, to_plain
@@ -97,13 +96,13 @@ def _continued(settings: Mapping[str, Any], data: DataConfig, loaded: Checkpoint
         )
     config = build(TrainConfig, {**settings, "model": model}, where)
     sources = open_sources(data, kept=loaded.card.action_space)
-    card = _card_for(loaded.card, sources, loaded.card.action_space)
+    card = _card_for(loaded.card, sources)
     return _preparation(config, data, sources, replace(loaded, card=card))
 
 
-def _card_for(card: CheckpointCard, sources: Sources, space: ActionSpace) -> CheckpointCard:
+def _card_for(card: CheckpointCard, sources: Sources) -> CheckpointCard:
     try:
-        return replace(card, robot=sources.card.robot, period_s=sources.card.period_s, action_space=space)
+        return replace(card, robot=sources.card.robot, period_s=sources.card.period_s)
     except ValueError as error:
         raise ConfigError(f"the checkpoint does not fit the data: {error}") from error
 

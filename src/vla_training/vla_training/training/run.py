@@ -97,7 +97,7 @@ def fit(prepared: Preparation, fabric: Fabric, folder: RunFolder, *, resume: boo
             watch.after_step(step, numbers, schedule)
             if fabric.broadcast(bool(asked)):
                 break
-    watch.finish(results, is_finished=learner.step >= schedule.num_steps)
+    watch.finish(results)
     return RunResult(learner.step, schedule.num_steps, {**results, **watch.best_numbers})
 
 
@@ -129,7 +129,7 @@ class _Watch:
         if step % schedule.save_every == 0 or is_end:
             self._save(numbers)
 
-    def finish(self, numbers: dict[str, float], *, is_finished: bool) -> None:
+    def finish(self, numbers: dict[str, float]) -> None:
         """Save what was not saved, and draw the curves."""
         if self.saved_step != self.learner.step:
             self._save(numbers)
