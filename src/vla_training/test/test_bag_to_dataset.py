@@ -421,7 +421,31 @@ def test_the_same_bag_twice_is_converted_once(tmp_path: Path, bags: Path) -> Non
     copy = shutil.copytree(bags / "demo_0", tmp_path / "copy" / "demo_0")
     done = bag_to_dataset([bags / "demo_0", copy], tmp_path / "out", SPEC, CONFIG)
     assert done.report["totals"]["bags"] == 1
-    assert "the same bag as another one" in done.problems[0]
+    assert f"copy of {bags / 'demo_0'}; skipped" in done.problems[0]
+
+
+def test_a_copy_under_another_name_is_skipped_and_told(tmp_path: Path, bags: Path) -> None:
+    import shutil
+
+    out, copy = tmp_path / "out", shutil.copytree(bags / "demo_0", tmp_path / "renamed-copy")
+    together = bag_to_dataset([bags / "demo_0", copy], tmp_path / "together", SPEC, CONFIG)
+    bag_to_dataset([bags / "demo_0"], out, SPEC, CONFIG)
+    before = contents(out)
+    appended = bag_to_dataset([copy], out, SPEC, CONFIG)
+    assert contents(out) == before == contents(tmp_path / "together")
+    assert together.problems == (f"{copy}: copy of {bags / 'demo_0'}; skipped",)
+    assert appended.problems == (f"{copy}: copy of demo_0, which is in the dataset; skipped",)
+
+
+def test_the_name_of_a_bag_does_not_decide_its_split(tmp_path: Path, bags: Path) -> None:
+    import shutil
+
+    copy = shutil.copytree(bags / "demo_1", tmp_path / "other")
+    splits = []
+    for source, out in ((bags / "demo_1", tmp_path / "a"), (copy, tmp_path / "b")):
+        report = bag_to_dataset([source], out, SPEC, replace(CONFIG, validation_share=0.5)).report
+        splits.append([episode["split"] for bag in report["bags"] for episode in bag["episodes"]])
+    assert splits[0] == splits[1]
 
 
 def test_options_from_a_file_and_flags_before_it(tmp_path: Path, bags: Path) -> None:

@@ -153,19 +153,24 @@ def _jobs(
     done: dict[str, dict[str, Any]] = {}
     unknown = sorted(sentences.names - {bag.name for bag in bags})
     complaints = [f"the file of sentences names the bag '{name}', which is not there" for name in unknown]
+    first: dict[str, Bag] = {}
     for bag in bags:
         key = bag.key
-        if key in jobs or key in done:
-            complaints.append(f"{bag.folder}: the same bag as another one; it was converted once")
+        original = first.get(bag.fingerprint)
+        if original is not None:
+            complaints.append(f"{bag.folder}: copy of {original.folder}; skipped")
             continue
         try:
             labels = sentences.labels_of(bag)
         except ConfigError as error:
             complaints.append(f"{bag.name}: skipped: {error}")
             continue
+        first[bag.fingerprint] = bag
         placed = folder.ledger.bag(key)
         if placed is not None and _is_final(placed, labels):
-            if placed["labels"] != labels.digest:
+            if placed["key"] != key:
+                complaints.append(f"{bag.folder}: copy of {placed['name']}, which is in the dataset; skipped")
+            elif placed["labels"] != labels.digest:
                 complaints.append(
                     f"{bag.name}: its sentence or outcome has changed since it was converted. Use --overwrite"
                 )

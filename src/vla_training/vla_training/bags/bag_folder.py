@@ -80,6 +80,11 @@ class Bag:
         return names or None  # a recorder that was killed may have left a provisional one
 
 
+def contents_in(key: str) -> str:
+    """Return what a key of a bag, or of an episode of it, tells of the contents: the same in a renamed copy."""
+    return key.rpartition("-")[2]
+
+
 def find_bags(paths: Iterable[Path]) -> list[Bag]:
     """Return the bags at and below paths, each once, ordered by path.
 

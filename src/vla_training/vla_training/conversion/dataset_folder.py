@@ -20,6 +20,7 @@ from vla_core.checkpoint_card import RobotSnapshot
 from vla_core.config import read_yaml, to_plain
 from vla_core.errors import ConfigError
 from vla_core.robot_spec import RobotSpec
+from vla_training.bags.bag_folder import contents_in
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.episode_writer import SPLITS, DatasetFormat, Split, StoredEpisode, Stretch
 from vla_training.conversion.report import dataset_report
@@ -58,8 +59,9 @@ class Ledger:
         return cls(tuple(data["bags"]), tuple(episodes))
 
     def bag(self, key: str) -> dict[str, Any] | None:
-        """Return the report of a bag that is in the dataset."""
-        return next((report for report in self.bags if report["key"] == key), None)
+        """Return the report of a bag that is in the dataset, under this name or, copied, under another one."""
+        copies = [report for report in self.bags if contents_in(report["key"]) == contents_in(key)]
+        return next((report for report in copies if report["key"] == key), copies[0] if copies else None)
 
 
 class DatasetFolder:
@@ -112,8 +114,8 @@ class DatasetFolder:
 
     def append(self, reports: Sequence[dict[str, Any]], dataset: DatasetFormat) -> None:
         """Move the episodes of converted bags into the dataset, behind those that are there."""
-        known = {report["key"] for report in reports}
-        bags = [bag for bag in self.ledger.bags if bag["key"] not in known]
+        known = {contents_in(report["key"]) for report in reports}
+        bags = [bag for bag in self.ledger.bags if contents_in(bag["key"]) not in known]
         ledger = Ledger((*bags, *reports), (*self.ledger.episodes, *self._stored(reports)))
         write_json(self.work_path / _PLACING_FILE, to_plain(ledger))
         self._place(ledger, dataset)
@@ -168,7 +170,7 @@ class DatasetFolder:
         every = self._config.validation_every
         if every is not None:
             return "validation" if number % every == every - 1 else "training"
-        share = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2.0**64
+        share = int.from_bytes(hashlib.blake2b(contents_in(key).encode(), digest_size=8).digest(), "big") / 2.0**64
         return "validation" if share < self._config.validation_share else "training"
 
     def _keep_settings(self) -> None:
