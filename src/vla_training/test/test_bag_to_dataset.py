@@ -26,6 +26,7 @@ from vla_training.bags.raw_message import BagError
 from vla_training.conversion.bag_labels import BagLabels
 from vla_training.conversion.bag_scan import scan_bag
 from vla_training.conversion.config import ConversionConfig
+from vla_training.conversion.dataset_folder import DatasetFolder
 from vla_training.conversion.episode_plan import plan_episodes
 from vla_training.conversion.work_folder import WorkFolder
 from vla_training.datasets.dataset_card import DatasetCard
@@ -368,6 +369,34 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, bags: Path) -> 
         with pytest.raises(ConfigError, match="not empty and holds no converted dataset"):
             bag_to_dataset([bags], tmp_path, SPEC, CONFIG, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_kill_while_a_dataset_is_removed_leaves_a_folder_that_can_be_used(
+    tmp_path: Path, bags: Path, steps: int
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    names = ["a.json", "conversion.yaml", "dataset.yaml", "episodes.json", "report.json", "z.json"]
+    for name in names:
+        (out / name).write_text("x")
+    left, unlink = [steps], Path.unlink
+
+    def counted(path: Path, *arguments: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise _Killed
+        unlink(path, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", counted)
+        patch.setattr("vla_training.conversion.dataset_folder.write_yaml", _raise_killed)
+        with pytest.raises(_Killed):
+            DatasetFolder(out, SPEC, CONFIG, overwrite=True)
+    assert len(list(out.iterdir())) == len(names) + 1 - steps
+    (out / ".conversion.yaml.4711").write_text("half writ")  # as if it had been killed while it wrote settings
+    DatasetFolder(out, SPEC, CONFIG, overwrite=True).close()
+    assert [path.name for path in out.iterdir() if path.is_file()] == ["conversion.yaml"]
 
 
 def test_two_conversions_do_not_write_into_one_folder(tmp_path: Path, bags: Path) -> None:

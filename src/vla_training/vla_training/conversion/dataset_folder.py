@@ -87,8 +87,7 @@ class DatasetFolder:
         try:
             _require_own(path)
             if overwrite:
-                for entry in path.iterdir():
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                _remove_contents(path)
             self._keep_settings()
             self.work = WorkFolder(self.work_path)
             self.ledger = Ledger.load(path / LEDGER_FILE)
@@ -200,9 +199,16 @@ def _locked(path: Path) -> int:
 
 
 def _require_own(path: Path) -> None:
-    """Refuse a folder with contents that no conversion has made."""
-    if any(path.iterdir()) and not (path / SETTINGS_FILE).is_file():
+    """Refuse a folder with contents that no conversion has made; settings that were half written count as none."""
+    others = [entry for entry in path.iterdir() if not entry.name.startswith(f".{SETTINGS_FILE}.")]
+    if others and not (path / SETTINGS_FILE).is_file():
         raise ConfigError(f"{path}: the folder is not empty and holds no converted dataset. Give another one")
+
+
+def _remove_contents(path: Path) -> None:
+    """Remove a dataset; what tells that the folder is a conversion's goes last, for a run that is killed here."""
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name == SETTINGS_FILE):
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _first_difference(was: Any, now: Any) -> str:
