@@ -55,7 +55,7 @@ class WindowBatch:
     numbers: tuple[int, ...]
 
     def pin_memory(self) -> "WindowBatch":
-        """Return the batch with its pictures, which are nearly all of it, in memory that a GPU copies from at once."""
+        """Return the batch with its pictures (nearly all of it) in memory that a GPU copies from at once."""
         pinned = {
             camera: [PictureGroup(group.rows, group.pixels.pin_memory()) for group in groups]
             for camera, groups in self.pictures.items()

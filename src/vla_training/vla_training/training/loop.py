@@ -33,25 +33,19 @@ class TrainingError(VlaError):
     """A run cannot go on."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Schedule:
-    """When something happens, in steps.
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How far a run goes.
 
     Attributes:
         num_steps: Length of the run.
         warmup_steps: Steps in which the learning rate grows.
         micro_batches: Micro batches of a step in this process.
-        validate_every: Steps between two validations.
-        save_every: Steps between two saved states.
-        log_every: Steps between two lines of the log.
     """
 
     num_steps: int
-    warmup_steps: int
-    micro_batches: int
-    validate_every: int
-    save_every: int
-    log_every: int
+    warmup_steps: int = 0
+    micro_batches: int = 1
 
 
 class Learner:
@@ -93,13 +87,13 @@ class Learner:
         self._augmentation, self._questions = augmentation, questions
         self._seed = seed
 
-    def update(self, batches: Sequence[WindowBatch], schedule: Schedule) -> dict[str, float]:
+    def update(self, batches: Sequence[WindowBatch], course: Course) -> dict[str, float]:
         """Make one step of the micro batches of this process; return its numbers.
 
         Raises:
             TrainingError: The loss or the gradient is not finite.
         """
-        rate = self._set_learning_rate(schedule)
+        rate = self._set_learning_rate(course)
         torch.manual_seed(_mixed(self._seed, self.step, self.fabric.global_rank))
         sums: dict[str, float] = {}
         for place, (batch, share) in enumerate(zip(batches, self._shares(batches), strict=True)):
@@ -147,9 +141,9 @@ class Learner:
         means = torch.as_tensor(self.fabric.all_reduce(values, reduce_op="mean"))
         return dict(zip(names, means.tolist(), strict=True))
 
-    def _set_learning_rate(self, schedule: Schedule) -> float:
+    def _set_learning_rate(self, course: Course) -> float:
         factor = learning_rate_factor(
-            self.step, num_steps=schedule.num_steps, warmup_steps=schedule.warmup_steps, config=self._config
+            self.step, num_steps=course.num_steps, warmup_steps=course.warmup_steps, config=self._config
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self._config.learning_rate * factor
@@ -176,15 +170,15 @@ class Learner:
 
 
 def steps(
-    learner: Learner, batches: Iterator[WindowBatch], schedule: Schedule
+    learner: Learner, batches: Iterator[WindowBatch], course: Course
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Make every step that is left; yield the number of updates and the numbers of the step, with its speed."""
     hidden = not learner.fabric.is_global_zero
-    with tqdm(total=schedule.num_steps, initial=learner.step, desc="training", unit="step", disable=hidden) as bar:
-        while learner.step < schedule.num_steps:
+    with tqdm(total=course.num_steps, initial=learner.step, desc="training", unit="step", disable=hidden) as bar:
+        while learner.step < course.num_steps:
             began = time.monotonic()
-            step_batches = [next(batches) for _ in range(schedule.micro_batches)]
-            numbers = learner.update(step_batches, schedule)
+            step_batches = [next(batches) for _ in range(course.micro_batches)]
+            numbers = learner.update(step_batches, course)
             samples = sum(len(batch.instructions) for batch in step_batches) * learner.fabric.world_size
             numbers["samples_per_s"] = samples / (time.monotonic() - began)
             bar.update()

@@ -14,7 +14,7 @@ from vla_core.errors import ConfigError
 from vla_training.datasets.batches import collate
 from vla_training.training.finetuning import prepare_for_training
 from vla_training.training.launcher import launch
-from vla_training.training.loop import Learner, Schedule, steps
+from vla_training.training.loop import Course, Learner, steps
 from vla_training.training.objective import Objective
 from vla_training.training.optimizer import build_optimizer
 from vla_training.training.preparation import Preparation, prepare
@@ -79,16 +79,8 @@ def check_overfit(settings: Mapping[str, Any], where: str, num_windows: int) -> 
         learner = _learner(prepared, fabric, config)
         spread = torch.linspace(0, len(prepared.training.sources[0]) - 1, num_windows).long().unique().tolist()
         batch = collate([prepared.training.sources[0][place] for place in spread])
-        schedule = Schedule(
-            num_steps=MAX_STEPS,
-            warmup_steps=0,
-            micro_batches=1,
-            validate_every=MAX_STEPS,
-            save_every=MAX_STEPS,
-            log_every=MAX_STEPS,
-        )
         first = last = float("nan")
-        for step, numbers in steps(learner, cycle([batch]), schedule):
+        for step, numbers in steps(learner, cycle([batch]), Course(num_steps=MAX_STEPS)):
             last = numbers["loss"]
             first = last if step == 1 else first
             if last < 0.5 * LEARNED_BELOW * first:

@@ -24,7 +24,7 @@ from vla_training.datasets.loading import ErrorsAsSamples, collate_or_error, rai
 from vla_training.datasets.mixture import MixtureSampler
 from vla_training.training.bundles import save_bundle
 from vla_training.training.finetuning import prepare_for_training
-from vla_training.training.loop import Learner, Schedule, TrainingError, steps
+from vla_training.training.loop import Course, Learner, TrainingError, steps
 from vla_training.training.metrics_log import MetricsLog, plot_curves, read_metrics
 from vla_training.training.objective import Objective
 from vla_training.training.optimizer import build_optimizer
@@ -67,7 +67,7 @@ def fit(prepared: Preparation, fabric: Fabric, folder: RunFolder, *, resume: boo
     Raises:
         VlaError: A setting cannot be used, or the loss is not finite.
     """
-    schedule = _schedule(prepared, fabric)
+    course = _course(prepared, fabric)
     learner = _learner(prepared, fabric)
     state = RunState(fabric, learner, folder.state)
     if resume:
@@ -92,13 +92,13 @@ def fit(prepared: Preparation, fabric: Fabric, folder: RunFolder, *, resume: boo
     )
     results: dict[str, float] = {}
     with _asked_to_stop() as asked:
-        for step, numbers in steps(learner, _batches(prepared, fabric, schedule, learner.step), schedule):
+        for step, numbers in steps(learner, _batches(prepared, fabric, course, learner.step), course):
             results = numbers
-            watch.after_step(step, numbers, schedule)
+            watch.after_step(step, numbers, is_end=step == course.num_steps)
             if fabric.broadcast(bool(asked)):
                 break
     watch.finish(results)
-    return RunResult(learner.step, schedule.num_steps, {**results, **watch.best_numbers})
+    return RunResult(learner.step, course.num_steps, {**results, **watch.best_numbers})
 
 
 @dataclass(kw_only=True, eq=False)
@@ -119,14 +119,15 @@ class _Watch:
         """The best validation loss, if there was one."""
         return {"best_validation_loss": self.state.best} if math.isfinite(self.state.best) else {}
 
-    def after_step(self, step: int, numbers: dict[str, float], schedule: Schedule) -> None:
+    def after_step(self, step: int, numbers: dict[str, float], *, is_end: bool) -> None:
         """Do what is due after a step."""
-        is_end = step == schedule.num_steps
-        if step % schedule.log_every == 0 or is_end or step == 1:
+        run = self.prepared.config.run
+        validate_every = run.validate_every or self.prepared.mixture.batches_per_epoch
+        if step % run.log_every == 0 or is_end or step == 1:
             self._write(step, "training", numbers)
-        if self.validation and (step % schedule.validate_every == 0 or is_end):
+        if self.validation and (step % validate_every == 0 or is_end):
             self._validate(step)
-        if step % schedule.save_every == 0 or is_end:
+        if step % (run.save_every or validate_every) == 0 or is_end:
             self._save(numbers)
 
     def finish(self, numbers: dict[str, float]) -> None:
@@ -229,28 +230,24 @@ def _micro_batch_size(prepared: Preparation, fabric: Fabric) -> int:
     return micro
 
 
-def _schedule(prepared: Preparation, fabric: Fabric) -> Schedule:
-    run, optimization = prepared.config.run, prepared.config.optimization
-    per_epoch = prepared.mixture.batches_per_epoch
-    validate_every = run.validate_every or per_epoch
-    return Schedule(
+def _course(prepared: Preparation, fabric: Fabric) -> Course:
+    optimization = prepared.config.optimization
+    at_once = _micro_batch_size(prepared, fabric) * fabric.world_size
+    return Course(
         num_steps=prepared.num_steps,
-        warmup_steps=round(optimization.warmup_epochs * per_epoch),
-        micro_batches=optimization.batch_size // (_micro_batch_size(prepared, fabric) * fabric.world_size),
-        validate_every=validate_every,
-        save_every=run.save_every or validate_every,
-        log_every=run.log_every,
+        warmup_steps=round(optimization.warmup_epochs * prepared.mixture.batches_per_epoch),
+        micro_batches=optimization.batch_size // at_once,
     )
 
 
-def _batches(prepared: Preparation, fabric: Fabric, schedule: Schedule, first_step: int) -> Iterator[WindowBatch]:
+def _batches(prepared: Preparation, fabric: Fabric, course: Course, first_step: int) -> Iterator[WindowBatch]:
     sampler = MixtureSampler(
         prepared.mixture,
         micro_batch=_micro_batch_size(prepared, fabric),
         rank=fabric.global_rank,
         num_ranks=fabric.world_size,
         first_batch=first_step,
-        num_batches=schedule.num_steps,
+        num_batches=course.num_steps,
     )
     workers = prepared.data.workers
     return raise_errors(
