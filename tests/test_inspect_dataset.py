@@ -210,4 +210,32 @@ def test_what_cannot_be_read_is_one_sentence(
     next((dataset / "training").glob("episode_*.npz")).write_bytes(b"PK")
     assert main([str(dataset), "--quiet", "--out", str(tmp_path / "page.html")]) == 1
     assert "damaged" in capsys.readouterr().err
+    for option in ("--samples", "--pairs"):
+        assert main([str(dataset), "--quiet", option, "0"]) == 1
+        assert f"{option} is 0; at least one is needed" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_frame_of_other_numbers_is_one_sentence(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(dataset, lambda number, arrays: arrays.update(robot_obs=arrays["robot_obs"][:14]))
+    assert main([str(dataset), "--quiet", "--out", str(tmp_path / "page.html")]) == 1
+    assert "robot_obs has shape (14,)" in capsys.readouterr().err
+
+
+def test_frames_without_any_sentence_are_no_episode(dataset: Path, tmp_path: Path) -> None:
+    for split in ("training", "validation"):
+        (dataset / split / "ep_start_end_ids.npy").unlink()
+        path = dataset / split / "lang_annotations" / "auto_lang_ann.npy"
+        data = {
+            "info": {"indx": [], "episodes": []},
+            "language": {"ann": [], "task": [], "emb": np.zeros((0, 384))},
+        }
+        np.save(path, np.array(data, dtype=object))
+    status, facts = inspect(dataset, tmp_path / "page.html")
+    assert status == 2
+    found = [(own["severity"], own["split"], own["text"]) for own in facts["findings"]]
+    assert found == [("bad", split, "the split holds no episode") for split in ("training", "validation")]
+    assert "the split holds no episode" in (tmp_path / "page.html").read_text()
+    assert facts["splits"]["training"]["tcp_low_m"] is None

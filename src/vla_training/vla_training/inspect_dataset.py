@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_core.config import to_plain
-from vla_core.errors import VlaError
+from vla_core.errors import ConfigError, VlaError
 from vla_training.conversion.whole_file import write_json
 from vla_training.inspection.survey import Survey, survey
 from vla_training.inspection.survey_page import write_survey_page
@@ -38,8 +38,11 @@ def inspect_dataset(
         show_progress: Draw a bar with the time that is left.
 
     Raises:
-        DatasetError: It cannot be read.
+        VlaError: It cannot be read, or nothing of it is to be looked at.
     """
+    for flag, number in (("--samples", max_samples), ("--pairs", num_pairs)):
+        if number < 1:
+            raise ConfigError(f"{flag} is {number}; at least one is needed")
     found = survey(dataset, max_samples=max_samples, num_pairs=num_pairs, show_progress=show_progress)
     write_survey_page(found, out)
     return found
@@ -85,8 +88,8 @@ def plain(found: Survey) -> dict[str, Any]:
                 "annotations": own.annotations,
                 "sentences": {text: {"times": t, "frames": f} for text, (t, f) in own.sentences.items()},
                 "histograms": own.histograms.tolist(),
-                "tcp_low_m": own.low_m.tolist(),
-                "tcp_high_m": own.high_m.tolist(),
+                "tcp_low_m": own.low_m.tolist() if own.num_frames else None,
+                "tcp_high_m": own.high_m.tolist() if own.num_frames else None,
             }
             for split, own in found.splits.items()
         },

@@ -19,6 +19,7 @@ from vla_training.datasets.frame_store import Annotation
 from vla_training.inspection.episode_source import EpisodeNumbers, EpisodeSpan, spans_of_annotations
 
 _ENDS = "ep_start_end_ids.npy"
+_SHAPES = {"robot_obs": (15,), "rel_actions": (7,), "actions": (7,), "stamp_ns": ()}
 _READERS = 8
 
 
@@ -96,8 +97,16 @@ class CalvinSource:
         try:
             with np.load(path, allow_pickle=False) as frame:
                 wanted = [*keys, *(optional & set(frame.files))]
-                return {"files": frozenset(frame.files), **{key: frame[key] for key in wanted}}
+                arrays = {key: frame[key] for key in wanted}
+                held = frozenset(frame.files)
         except FileNotFoundError:
             raise DatasetError(f"{path}: no such file, but {_ENDS} names it. Copy the whole dataset") from None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
             raise DatasetError(f"{path}: damaged: {error}. Copy the file again") from error
+        for key, array in arrays.items():
+            if array.shape != _SHAPES[key] or array.dtype.kind not in "iuf":
+                raise DatasetError(
+                    f"{path}: {key} has shape {array.shape} and type {array.dtype}; allowed are numbers of shape "
+                    f"{_SHAPES[key]}. Write the frame in CALVIN's order of numbers"
+                )
+        return {"files": held, **arrays}

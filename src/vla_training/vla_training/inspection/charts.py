@@ -30,7 +30,8 @@ def action_histograms(splits: dict[str, SplitSurvey]) -> Figure:
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=split)
             axes.stairs(share, edges, color=colour, linewidth=1.2)
         axes.set_title(name, color=INK, fontsize=10, loc="left")
-        axes.set_yscale("log")
+        if any(found.num_frames for found in splits.values()):
+            axes.set_yscale("log")
         axes.set_xlim(-1, 1)
         axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         _quiet(axes)
@@ -77,7 +78,9 @@ def episode_lengths(splits: dict[str, SplitSurvey], period_s: float) -> Figure:
     figure = Figure(figsize=(5.0, 2.6), layout="constrained")
     axes = figure.add_subplot()
     seconds = [np.array(found.lengths) * period_s for found in splits.values()]
-    bins = np.linspace(0.0, max(float(each.max()) for each in seconds if len(each)) * 1.02, 25).tolist()
+    bins = np.linspace(
+        0.0, max((float(each.max()) for each in seconds if len(each)), default=1.0) * 1.02, 25
+    ).tolist()
     axes.hist(
         seconds, bins=bins, stacked=True, color=[BLUE, ORANGE][: len(seconds)], label=list(splits), alpha=0.8
     )

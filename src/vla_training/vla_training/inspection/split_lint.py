@@ -15,7 +15,9 @@ MUCH_UNUSED = 0.5
 def lint_annotations(
     episodes: Sequence[EpisodeSpan], annotations: Sequence[Annotation], split: str
 ) -> Iterator[Finding]:
-    """Yield sentences that do not lie within one episode, and how many frames no sentence reaches."""
+    """Yield that there is no episode, sentences that do not lie within one, how many frames have no sentence."""
+    if not episodes:
+        yield Finding(severity="bad", kind="empty", split=split, text="the split holds no episode")
     firsts = np.array([episode.first for episode in episodes], dtype=np.int64)
     lasts = np.array([episode.last for episode in episodes], dtype=np.int64)
     used = [np.zeros(len(episode), dtype=bool) for episode in episodes]

@@ -101,9 +101,10 @@ def _motion(found: Survey) -> Section:
     box = ", ".join(
         f"{axis} {low:.2f} to {high:.2f} m" for axis, low, high in zip("xyz", low_m, high_m, strict=True)
     )
+    within = f" All frames lie in {box}." if np.isfinite(low_m).all() else ""
     path_text = (
         f"Paths of the TCP in base, {len(samples)} episodes, blue at the beginning and orange at the end. "
-        f"Circle: beginning. Red: the gripper is asked to close. Green: to open. All frames lie in {box}."
+        f"Circle: beginning. Red: the gripper is asked to close. Green: to open.{within}"
     )
     return Section(
         "Motion",
