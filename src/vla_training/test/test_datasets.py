@@ -245,3 +245,13 @@ def test_an_annotation_that_is_too_short_is_counted(tmp_path: Path) -> None:
     windows = windows_of(store, window_size=8)
     assert windows.index.num_too_short == 1
     assert {store.annotations[i].instruction for i in windows.index.annotation} == {SENTENCES[0]}
+
+
+def test_numbers_of_any_frame_that_was_changed_are_read_again(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "long", lengths=(150,)) / "training"
+    before = CalvinFolder(folder).numbers
+    path = CalvinFolder(folder).frame_path(int(before.ids[1]))
+    with np.load(path) as frame:
+        np.savez(path, **{**frame, "rel_actions": -frame["rel_actions"]})
+    after = CalvinFolder(folder).numbers
+    np.testing.assert_array_equal(after.rel_actions[1], -before.rel_actions[1])
