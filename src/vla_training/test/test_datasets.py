@@ -209,6 +209,11 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty" / "training").mkdir(parents=True)
     with pytest.raises(DatasetError, match="holds no frames"):
         open_split(tmp_path / "empty", "training")
+    info = tmp_path / "lerobot" / "training" / "meta" / "info.json"
+    info.parent.mkdir(parents=True)
+    info.write_text("{}")
+    with pytest.raises(DatasetError, match="is LeRobot's layout; training reads CALVIN's: convert with --format"):
+        open_split(tmp_path / "lerobot", "training")
     folder = write_split(tmp_path / "d" / "training")
     (folder / "episode_0000009.npz").unlink()
     with pytest.raises(DatasetError, match=r"episode_0000009\.npz: no such file, but an annotation names frame 9"):
@@ -255,3 +260,13 @@ def test_numbers_of_any_frame_that_was_changed_are_read_again(tmp_path: Path) ->
         np.savez(path, **{**frame, "rel_actions": -frame["rel_actions"]})
     after = CalvinFolder(folder).numbers
     np.testing.assert_array_equal(after.rel_actions[1], -before.rel_actions[1])
+
+
+def test_a_packed_dataset_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    one, other = write_dataset(tmp_path / "one"), write_dataset(tmp_path / "other", seed=5)
+    pack_dataset(one, tmp_path / "packed")
+    pack_dataset(one, tmp_path / "packed")
+    with pytest.raises(DatasetError, match="holds another dataset"):
+        pack_dataset(other, tmp_path / "packed")
+    with pytest.raises(DatasetError, match="32x32"):
+        pack_dataset(one, tmp_path / "packed", size_px=32)

@@ -39,8 +39,11 @@ def pack_dataset(dataset: Path, out: Path, *, size_px: int | None = None) -> lis
     if size_px is not None and size_px < 1:
         raise DatasetError(f"size_px must be at least 1, found {size_px}")
     out.mkdir(parents=True, exist_ok=True)
-    if (dataset / DATASET_FILE).exists():
-        shutil.copyfile(dataset / DATASET_FILE, out / DATASET_FILE)
+    card, copy = dataset / DATASET_FILE, out / DATASET_FILE
+    if copy.exists() and not (card.exists() and card.read_bytes() == copy.read_bytes()):
+        raise DatasetError(f"{out}: holds another dataset than {dataset}. Give another --out")
+    if card.exists():
+        shutil.copyfile(card, copy)
     return [pack_split(CalvinFolder(dataset / name), out / name, size_px=size_px) for name in splits]
 
 

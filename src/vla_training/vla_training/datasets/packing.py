@@ -34,9 +34,10 @@ def pack_split(source: CalvinFolder, target: Path, *, size_px: int | None = None
     Raises:
         DatasetError: A frame cannot be read, or the target holds another dataset.
     """
-    if (target / PACKED_FILE).exists():
-        return target
     numbers = source.numbers
+    if (target / PACKED_FILE).exists():
+        _require_same(target, source, size_px)
+        return target
     if not len(numbers.ids):
         raise DatasetError(f"{source.folder}: no sentence reaches a frame; there is nothing to pack")
     cameras = _cameras_of(source, int(numbers.ids[0]))
@@ -57,6 +58,22 @@ def pack_split(source: CalvinFolder, target: Path, *, size_px: int | None = None
     (partial / _PROGRESS).unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
     return partial.rename(target)
+
+
+def _require_same(packed: Path, source: CalvinFolder, size_px: int | None) -> None:
+    """Refuse a packed split of other frames, or of pictures of another size."""
+    for name in ("ids", "robot_obs", "rel_actions"):
+        if not np.array_equal(np.load(packed / f"{name}.npy"), getattr(source.numbers, name)):
+            raise DatasetError(f"{packed}: holds another dataset than {source.folder}. Give another --out")
+    first = source.numbers.ids[:1]
+    for camera in _cameras_of(source, int(first[0])):
+        found = np.load(packed / f"{camera}.npy", mmap_mode="r").shape[2:]
+        wanted = source.pictures(camera, first).shape[1:3] if size_px is None else (size_px, size_px)
+        if found != wanted:
+            raise DatasetError(
+                f"{packed}: holds pictures '{camera}' of {found[1]}x{found[0]} pixels, asked for are "
+                f"{wanted[1]}x{wanted[0]}. Give another --out"
+            )
 
 
 def _cameras_of(source: CalvinFolder, frame_id: int) -> list[str]:
