@@ -207,6 +207,23 @@ def test_bags_give_what_their_dataset_gives(checkpoint: Path, bag: Path, dataset
     assert straight.all_errors.first.l1 == pytest.approx(through.all_errors.first.l1)
 
 
+def test_a_bag_with_a_wrong_record_is_skipped_and_told(checkpoint: Path, bag: Path, tmp_path: Path) -> None:
+    wrong = shutil.copytree(bag, tmp_path / "bags" / "wrong")
+    shutil.copytree(bag, tmp_path / "bags" / "right")
+    (wrong / "episode.yaml").write_text("outcome: perhaps")
+    result = evaluate_open_loop(checkpoint, [tmp_path / "bags"], tmp_path / "out", bags=BagChoices(spec=SPEC))
+    assert len(result.outcomes) == 2
+    (said,) = result.skipped
+    assert said.startswith("wrong: skipped: ") and "episode.yaml" in said
+
+
+def test_bags_of_a_camera_slower_than_the_policy_are_refused(checkpoint: Path, bag: Path, tmp_path: Path) -> None:
+    slow = replace(SPEC.cameras["wrist"], rate_hz=5.0, max_age_ms=500.0, frozen_after_ms=None)
+    spec = replace(SPEC, cameras={**SPEC.cameras, "wrist": slow})
+    with pytest.raises(CheckpointError, match="camera 'wrist' of robot 'tiny_robot' runs at 5 Hz"):
+        evaluate_open_loop(checkpoint, [bag], tmp_path, bags=BagChoices(spec=spec))
+
+
 @pytest.mark.parametrize("kind", ["bag", "dataset"])
 def test_a_run_goes_on_where_it_ended(
     kind: str, checkpoint: Path, bag: Path, dataset: Path, tmp_path: Path

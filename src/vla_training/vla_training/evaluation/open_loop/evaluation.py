@@ -188,7 +188,11 @@ class _Run:
         num_bytes = 2 * sum(bag.num_bytes for bag in bags)
         with tqdm(total=num_bytes, unit="B", unit_scale=True, disable=not self.show_progress) as bar:
             for bag in bags:
-                labels = sentences.labels_of(bag)
+                try:
+                    labels = sentences.labels_of(bag)
+                except ConfigError as error:
+                    self.skipped.append(f"{bag.name}: skipped: {error}")
+                    continue
                 facts = json.dumps([labels.digest, to_plain(config), to_plain(spec)], sort_keys=True)
                 work = WorkFolder(self.work / digest_of(facts))
                 work.forget_drafts()
