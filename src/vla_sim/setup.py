@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "record_demonstrations = vla_sim.demonstration_bags:main",
+            "demonstration_bags = vla_sim.demonstration_bags:main",
             "sim_node = vla_sim.sim_node:main",
         ]
     },

@@ -106,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show_progress=not options.quiet,
         )
     except (VlaError, OSError) as error:
-        print(f"record_demonstrations: {error}", file=sys.stderr)
+        print(f"demonstration_bags: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("record_demonstrations: stopped. The same command goes on where this one ended", file=sys.stderr)
+        print("demonstration_bags: stopped. The same command goes on where this one ended", file=sys.stderr)
         return 130
     print(
         f"{len(bags)} bags in {options.out}, {time.monotonic() - began_s:.0f} s; their robot spec is {ROBOT_FILE}"
@@ -152,7 +152,7 @@ def _progress(total: int, done: int, show: bool) -> Callable[[int], object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="record_demonstrations", description=(__doc__ or "").split("\n", maxsplit=1)[0]
+        prog="demonstration_bags", description=(__doc__ or "").split("\n", maxsplit=1)[0]
     )
     add = parser.add_argument
     add("--tasks", nargs="+", required=True, metavar="TASK", help="for example open_drawer lift_red_block")
