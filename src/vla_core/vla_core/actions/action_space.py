@@ -35,6 +35,8 @@ from vla_core.actions.robovlms_frame import base_to_robovlms_tcp, robovlms_tcp_t
 from vla_core.geometry import FloatArray, Pose
 
 ActionFrame = Literal["tcp", "base", "robovlms_tcp"]
+MOTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw")
+"""The first six numbers of an action; the seventh is the gripper's."""
 
 _CALVIN_SCALE = np.repeat([0.02, 0.05], 3)  # metres, then radians, per unit of CALVIN's rel_actions
 

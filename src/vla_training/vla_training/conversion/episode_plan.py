@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_core.actions.action_space import MOTION_NAMES
 from vla_core.geometry import FloatArray, Pose
 from vla_core.robot_spec import RobotSpec
 from vla_core.units import NS_PER_S
@@ -38,8 +39,6 @@ from vla_training.conversion.tick_runs import (
     worst_refusal,
 )
 from vla_training.conversion.tick_table import Refusal
-
-ARM_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -191,7 +190,7 @@ class _Planner:
             "frames": num_frames,
             "seconds": num_frames * self._config.period_s,
             "pieces": [{"key": piece.key, "frames": len(piece)} for piece in pieces],
-            "clipped": dict(zip(ARM_NAMES, (round(float(share), 6) for share in clipped), strict=True)),
+            "clipped": dict(zip(MOTION_NAMES, (round(float(share), 6) for share in clipped), strict=True)),
         }
         return EpisodePlan(key=self._key, pieces=pieces, report=report)
 

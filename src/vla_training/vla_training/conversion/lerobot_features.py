@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_core.actions.action_space import MOTION_NAMES
 from vla_core.robot_spec import RobotSpec
 from vla_core.robot_state import robot_state
 from vla_training.conversion.episode_writer import DemonstrationFrame
@@ -17,7 +18,7 @@ STATE, ACTION, TARGET = "observation.state", "action", "target_pose"
 GRIPPER_BEFORE, STAMP = "gripper_before", "stamp_ns"
 PICTURES = "observation.images."
 POSE_NAMES = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32", "gripper_open")
-ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper_open")
+ACTION_NAMES = (*MOTION_NAMES, "gripper_open")
 TARGET_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 

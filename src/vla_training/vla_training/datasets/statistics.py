@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from vla_core.actions.action_space import ActionSpace
+from vla_core.actions.action_space import MOTION_NAMES, ActionSpace
 from vla_core.actions.normalization import NormalizationSpec
 from vla_core.geometry import FloatArray
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import FrameStore
 from vla_training.datasets.policy_actions import units_of_actions
 
-DIMENSIONS = ("dx", "dy", "dz", "droll", "dpitch", "dyaw")
+DIMENSIONS = MOTION_NAMES
 
 
 def used_units(store: FrameStore, space: ActionSpace) -> FloatArray:

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vla_training.inspection.number_lint import AXES
+from vla_core.actions.action_space import MOTION_NAMES
 from vla_training.inspection.survey import NUM_BINS, EpisodeSample, SplitSurvey
 
 INK, GRID = "#7f8a9c", "#7f8a9c40"
@@ -22,7 +22,7 @@ def action_histograms(splits: dict[str, SplitSurvey]) -> Figure:
     """Return a histogram per number of the arm's action, the splits laid over each other."""
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     edges = np.linspace(-1, 1, NUM_BINS + 1)
-    for number, name in enumerate(AXES):
+    for number, name in enumerate(MOTION_NAMES):
         axes = figure.add_subplot(2, 3, number + 1)
         for (split, found), colour in zip(splits.items(), (BLUE, ORANGE), strict=False):
             counts = found.histograms[number]

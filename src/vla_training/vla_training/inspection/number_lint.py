@@ -6,13 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_core.actions.action_space import action_towards
+from vla_core.actions.action_space import MOTION_NAMES, action_towards
 from vla_core.geometry import FloatArray, Pose
 from vla_training.datasets.dataset_card import DatasetCard
 from vla_training.inspection.episode_source import EpisodeNumbers
 from vla_training.inspection.findings import Finding, Place, Severity
 
-AXES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw")
 JUMP_M, JUMP_RAD = 0.03, 0.25
 CLIPPED_WARNING, CLIPPED_BAD = 0.05, 0.25
 AGAINST = -0.5
@@ -95,7 +94,7 @@ def _repeated(numbers: EpisodeNumbers, place: Place) -> Iterator[Finding]:
 def _against(numbers: EpisodeNumbers, card: DatasetCard, place: Place) -> Iterator[Finding]:
     moved, asked = measured_units(numbers, card), numbers.rel_actions[:-1, :6]
     against = []
-    for axis, name in enumerate(AXES):
+    for axis, name in enumerate(MOTION_NAMES):
         a, b = asked[:, axis], moved[:, axis]
         # The arm follows up to one frame late.
         fits = [_correlation(a, b), _correlation(a[:-1], b[1:]), _correlation(a[:-2], b[2:])]
@@ -120,7 +119,7 @@ def _clipped(numbers: EpisodeNumbers, place: Place) -> Iterator[Finding]:
     share = float(clipped.mean())
     if share > CLIPPED_WARNING:
         axes = np.abs(numbers.rel_actions[:, :6]).max(axis=0) >= 1.0 - 1e-9
-        names = ", ".join(name for name, is_clipped in zip(AXES, axes, strict=True) if is_clipped)
+        names = ", ".join(name for name, is_clipped in zip(MOTION_NAMES, axes, strict=True) if is_clipped)
         text = (
             f"{share:.0%} of the actions are clipped ({names}): the arm went faster than an action can say. "
             "Demonstrate slower, or convert at a higher rate"
