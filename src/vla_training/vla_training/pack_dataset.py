@@ -15,9 +15,7 @@ from vla_training.datasets.calvin_folder import CalvinFolder
 from vla_training.datasets.dataset_card import DATASET_FILE
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.packing import pack_split
-from vla_training.datasets.splits import Split, has_frames
-
-SPLITS: tuple[Split, ...] = ("training", "validation")
+from vla_training.datasets.splits import SPLITS, has_frames
 
 
 def pack_dataset(dataset: Path, out: Path, *, size_px: int | None = None) -> list[Path]:

@@ -16,7 +16,6 @@ from vla_core.actions.gripper import calvin_from_open
 from vla_core.geometry import FloatArray
 from vla_training.conversion.array_statistics import ArrayStatistics
 from vla_training.conversion.episode_writer import (
-    SPLITS,
     DemonstrationFrame,
     EpisodeWriter,
     FramesBegin,
@@ -25,6 +24,7 @@ from vla_training.conversion.episode_writer import (
 from vla_training.conversion.whole_file import write_npy, write_yaml
 from vla_training.datasets.calvin_folder import CAMERA_KEYS
 from vla_training.datasets.dataset_card import GRIPPER_WIDTH_OPEN_M
+from vla_training.datasets.splits import SPLITS
 
 _NUM_JOINTS = 7
 _SCENE_DIM = 24

@@ -9,15 +9,13 @@ make it a dataset last. A converter that is killed at any time is run again and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from vla_core.actions.action_space import ActionSpace
 from vla_core.geometry import FloatArray, Pose
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Observation
-
-Split = Literal["training", "validation"]
-SPLITS: tuple[Split, ...] = ("training", "validation")
+from vla_training.datasets.splits import Split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from vla_core.errors import ConfigError
 from vla_training.conversion.episode_writer import (
-    SPLITS,
     DatasetFacts,
     DemonstrationFrame,
     EpisodeWriter,
@@ -26,6 +25,7 @@ from vla_training.conversion.lerobot_features import PICTURES, numbers_of
 from vla_training.conversion.lerobot_meta import add_tasks, data_file, video_file, write_meta, write_parquet
 from vla_training.conversion.lerobot_statistics import PictureStatistics, statistics_of_numbers
 from vla_training.conversion.lerobot_video import VideoWriter
+from vla_training.datasets.splits import SPLITS
 
 _DRAFT = "frames.parquet"
 

@@ -16,9 +16,10 @@ from vla_training.conversion.lerobot_features import COUNTERS, features_of
 from vla_training.conversion.lerobot_statistics import Statistics, merged_statistics, statistics_of_numbers
 from vla_training.conversion.whole_file import write_json, write_yaml
 from vla_training.datasets.dataset_card import DATASET_FILE, DatasetCard
+from vla_training.datasets.splits import LEROBOT_INFO
 
 VERSION = "v3.0"
-INFO, TASKS = Path("meta") / "info.json", Path("meta") / "tasks.parquet"
+TASKS = Path("meta") / "tasks.parquet"
 EPISODES = Path("meta") / "episodes" / "chunk-000" / "file-000.parquet"
 FILES_PER_CHUNK = 1000
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -93,7 +94,7 @@ def write_meta(root: Path, facts: DatasetFacts, fps: int, episodes: Sequence[Sto
         "video_path": _VIDEO,
         "features": features,
     }
-    write_json(root / INFO, info)
+    write_json(root / LEROBOT_INFO, info)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

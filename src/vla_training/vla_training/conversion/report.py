@@ -7,7 +7,8 @@ from typing import Any
 
 from vla_core.robot_spec import CAMERA_NAMES, RobotSpec
 from vla_training.conversion.config import FormatName
-from vla_training.conversion.episode_writer import SPLITS, StoredEpisode
+from vla_training.conversion.episode_writer import StoredEpisode
+from vla_training.datasets.splits import SPLITS
 
 _NOTE_VECTORS = "the vectors of the sentences (emb) are zero; CALVIN's own models need those of their text encoder"
 

@@ -2,7 +2,7 @@
 """A dataset's folder and the name of a split to the reader of its layout."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from vla_training.datasets.calvin_folder import CalvinFolder
 from vla_training.datasets.dataset_error import DatasetError
@@ -10,6 +10,9 @@ from vla_training.datasets.frame_store import FrameStore
 from vla_training.datasets.packed_folder import PACKED_FILE, PackedFolder
 
 Split = Literal["training", "validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+LEROBOT_INFO = Path("meta") / "info.json"
+"""What tells LeRobot's layout."""
 
 
 def has_frames(dataset: Path | str, split: Split) -> bool:
@@ -34,4 +37,6 @@ def open_split(dataset: Path | str, split: Split) -> FrameStore:
             f"{dataset}: no folder '{split}'. Give the folder of a dataset: one that holds 'training' and "
             "'validation' (CALVIN's task_D_D, task_ABC_D, task_ABCD_D, or what bag_to_dataset has written)"
         )
+    if (folder / LEROBOT_INFO).exists():
+        raise DatasetError(f"{folder}: is LeRobot's layout; training reads CALVIN's: convert with --format calvin")
     return PackedFolder(folder) if (folder / PACKED_FILE).exists() else CalvinFolder(folder)

@@ -26,10 +26,11 @@ from vla_training.conversion.lerobot_features import (
     STATE,
     TARGET,
 )
-from vla_training.conversion.lerobot_meta import EPISODES, INFO, data_file, read_tasks, video_file
+from vla_training.conversion.lerobot_meta import EPISODES, data_file, read_tasks, video_file
 from vla_training.datasets.dataset_card import DATASET_FILE, GRIPPER_WIDTH_OPEN_M, DatasetCard
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import Annotation
+from vla_training.datasets.splits import LEROBOT_INFO
 from vla_training.inspection.episode_source import EpisodeNumbers, EpisodeSpan
 
 _COLUMNS = [STATE, ACTION, TARGET, GRIPPER_BEFORE, STAMP]
@@ -56,7 +57,9 @@ class LeRobotSource:
             )
         self.card = DatasetCard.load(folder)
         try:
-            self._features: dict[str, Any] = json.loads((folder / INFO).read_text(encoding="utf-8"))["features"]
+            self._features: dict[str, Any] = json.loads((folder / LEROBOT_INFO).read_text(encoding="utf-8"))[
+                "features"
+            ]
             self._rows = pq.read_table(
                 folder / EPISODES, columns=["episode_index", "dataset_from_index", "dataset_to_index"]
             ).to_pylist()
@@ -66,7 +69,7 @@ class LeRobotSource:
                 f"{folder / 'meta'}: not readable: {error}. Convert again, or copy again"
             ) from error
         if missing:
-            raise DatasetError(f"{folder / INFO}: no feature '{missing[0]}'. Convert the bags again")
+            raise DatasetError(f"{folder / LEROBOT_INFO}: no feature '{missing[0]}'. Convert the bags again")
 
     @property
     def cameras(self) -> tuple[str, ...]:

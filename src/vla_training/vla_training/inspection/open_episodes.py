@@ -3,16 +3,13 @@
 
 from pathlib import Path
 
-from vla_training.conversion.lerobot_meta import INFO
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.packed_folder import PACKED_FILE
-from vla_training.datasets.splits import Split, has_frames
+from vla_training.datasets.splits import LEROBOT_INFO, Split, has_frames
 from vla_training.inspection.calvin_source import CalvinSource
 from vla_training.inspection.episode_source import EpisodeSource
 from vla_training.inspection.lerobot_source import LeRobotSource
 from vla_training.inspection.packed_source import PackedSource
-
-SPLITS: tuple[Split, ...] = ("training", "validation")
 
 
 def open_episodes(dataset: Path, split: Split) -> EpisodeSource:
@@ -27,11 +24,11 @@ def open_episodes(dataset: Path, split: Split) -> EpisodeSource:
             "'training' and 'validation' in CALVIN's, the packed or LeRobot's layout"
         )
     folder = dataset / split
-    if (folder / INFO).exists():
+    if (folder / LEROBOT_INFO).exists():
         return LeRobotSource(folder)
     return PackedSource(folder) if (folder / PACKED_FILE).exists() else CalvinSource(folder)
 
 
 def has_episodes(dataset: Path, split: Split) -> bool:
     """Return whether a dataset holds frames of a split."""
-    return has_frames(dataset, split) or (dataset / split / INFO).exists()
+    return has_frames(dataset, split) or (dataset / split / LEROBOT_INFO).exists()

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from vla_core.actions.action_space import MOTION_NAMES
 from vla_core.geometry import FloatArray
 from vla_training.datasets.dataset_card import DatasetCard
+from vla_training.datasets.splits import SPLITS
 from vla_training.inspection.episode_source import EpisodeNumbers, EpisodeSource, EpisodeSpan
 from vla_training.inspection.findings import SEVERITIES, Finding
-from vla_training.inspection.number_lint import AXES, lint_numbers
-from vla_training.inspection.open_episodes import SPLITS, has_episodes, open_episodes
+from vla_training.inspection.number_lint import lint_numbers
+from vla_training.inspection.open_episodes import has_episodes, open_episodes
 from vla_training.inspection.picture_lint import lint_pictures
 from vla_training.inspection.split_lint import lint_annotations, lint_copies
 
@@ -75,7 +77,9 @@ class SplitSurvey:
     annotations: int = 0
     num_clipped: int = 0
     share_open: float = 0.0
-    histograms: NDArray[np.int64] = field(default_factory=lambda: np.zeros((len(AXES), NUM_BINS), dtype=np.int64))
+    histograms: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((len(MOTION_NAMES), NUM_BINS), dtype=np.int64)
+    )
     sentences: dict[str, tuple[int, int]] = field(default_factory=dict)
     samples: list[EpisodeSample] = field(default_factory=list)
     low_m: FloatArray = field(default_factory=lambda: np.full(3, np.inf))
@@ -155,7 +159,7 @@ def _count(counted: SplitSurvey, numbers: EpisodeNumbers) -> None:
     counted.num_frames += num
     counted.lengths.append(num)
     counted.num_clipped += int(numbers.is_clipped.sum())
-    for axis in range(len(AXES)):
+    for axis in range(len(MOTION_NAMES)):
         finite = numbers.rel_actions[np.isfinite(numbers.rel_actions[:, axis]), axis]
         counted.histograms[axis] += np.histogram(finite.clip(-1, 1), bins=NUM_BINS, range=(-1, 1))[0]
     positions_m = numbers.robot_obs[:, :3]

@@ -8,6 +8,7 @@ from pathlib import Path
 from vla_core.model.device import device_named
 from vla_core.robot_spec import RobotSpec
 from vla_training.conversion.whole_file import write_json
+from vla_training.datasets.splits import SPLITS
 from vla_training.evaluation.open_loop.evaluation import BagChoices, evaluate_open_loop, read_bag_options
 from vla_training.evaluation.open_loop.report import (
     open_loop_numbers,
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint directory")
     add("sources", type=Path, nargs="+", metavar="DATASET_OR_BAGS", help="datasets, bags or folders of bags")
-    add("--split", choices=("training", "validation"), default="validation", help="of datasets (%(default)s)")
+    add("--split", choices=SPLITS, default="validation", help="of datasets (%(default)s)")
     add("--out", type=Path, default=Path("evaluation/open_loop"), metavar="DIR", help="default: %(default)s")
     add("--max-error", type=float, metavar="L1", help="exit with 2 when the first action's L1 is above")
     add("--device", choices=("cpu", "cuda", "auto"), default="auto", help="default: %(default)s")

@@ -19,7 +19,7 @@ from vla_training.bags.bag_folder import Bag, find_bags
 from vla_training.conversion.bag_labels import SentencesFile
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.work_folder import WorkFolder
-from vla_training.datasets.splits import Split, open_split
+from vla_training.datasets.splits import SPLITS, Split, open_split
 from vla_training.evaluation.open_loop.bags import BagEvaluation
 from vla_training.evaluation.open_loop.baselines import baselines
 from vla_training.evaluation.open_loop.dataset import evaluate_split
@@ -165,7 +165,7 @@ class _Run:
     show_progress: bool
 
     def of_source(self, source: Path, split: Split) -> Iterator[EpisodeOutcome]:
-        if any((source / name).is_dir() for name in ("training", "validation")):
+        if any((source / name).is_dir() for name in SPLITS):
             yield from self._of_dataset(source, split)
         else:
             yield from self._of_bags(find_bags([source]))
