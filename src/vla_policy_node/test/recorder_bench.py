@@ -100,7 +100,9 @@ class Operator(Node):
     def discard(self) -> Trigger.Response:
         return self._call(Trigger, "discard", Trigger.Request())
 
-    def relabel(self, instruction: str = "", outcome: int = 255, episode: str = "") -> RelabelEpisode.Response:
+    def relabel(
+        self, instruction: str = "", outcome: int = RelabelEpisode.Request.OUTCOME_AS_IT_IS, episode: str = ""
+    ) -> RelabelEpisode.Response:
         request = RelabelEpisode.Request(instruction=instruction, outcome=outcome, episode=episode)
         return self._call(RelabelEpisode, "relabel", request)
 

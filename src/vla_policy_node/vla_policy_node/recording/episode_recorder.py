@@ -39,7 +39,6 @@ from vla_policy_node.spinning import spin_until_asked_to_end
 
 _MIB = 1024 * 1024
 _LOOK_PERIOD_S = 0.5
-_OUTCOME_AS_IT_IS = 255
 
 
 class EpisodeRecorder(Node):
@@ -127,7 +126,7 @@ class EpisodeRecorder(Node):
         return self._control.stop(OUTCOMES[_checked_outcome(request.outcome)], request.note)
 
     def _relabel(self, request: RelabelEpisode.Request) -> str:
-        keeps = request.outcome == _OUTCOME_AS_IT_IS
+        keeps = request.outcome == RelabelEpisode.Request.OUTCOME_AS_IT_IS
         outcome = None if keeps else OUTCOMES[_checked_outcome(request.outcome)]
         return self._control.relabel(request.episode, request.instruction, outcome)
 

@@ -28,7 +28,6 @@ f      stop as failure
 d      discard the episode, or the last one
 r      relabel the episode, or the last one
 q      quit (an episode goes on)"""
-_OUTCOME_AS_IT_IS = 255
 _ANSWER_S = 90.0
 _LOOK_S = 0.2
 
@@ -84,7 +83,7 @@ class RecordKeyboard(Node):
             "f": EpisodeEvent.OUTCOME_FAILURE,
             "u": EpisodeEvent.OUTCOME_UNKNOWN,
         }
-        outcome = outcomes.get(word, _OUTCOME_AS_IT_IS)
+        outcome = outcomes.get(word, RelabelEpisode.Request.OUTCOME_AS_IT_IS)
         return self._ask(self._relabel, RelabelEpisode.Request(instruction=sentence, outcome=outcome))
 
     def _ask(self, client: Any, request: Any) -> str:
