@@ -122,7 +122,7 @@ class DatasetFolder:
 
     def _place(self, ledger: Ledger, dataset: DatasetFormat) -> None:
         for episode in ledger.episodes:
-            source = self.work.episode(episode.key.rpartition("_")[0]) / episode.key
+            source = self.work.episode(episode.source_key) / episode.key
             if source.is_dir():
                 dataset.place(source, self._path, episode)
         if ledger.episodes:
@@ -145,7 +145,7 @@ class DatasetFolder:
         before = self.ledger.episodes
         num_frames = {split: sum(e.num_frames for e in before if e.split == split) for split in SPLITS}
         num_episodes = {split: sum(e.split == split for e in before) for split in SPLITS}
-        num_sources = len({episode.key.rpartition("_")[0] for episode in before})
+        num_sources = len({episode.source_key for episode in before})
         stored = []
         for key in (episode["key"] for report in reports for episode in report["episodes"] if episode["frames"]):
             split = self._split(key, num_sources)

@@ -29,7 +29,7 @@ from vla_training.conversion.motion_labels import (
     runs_with_commands,
 )
 from vla_training.conversion.recorded_commands import COMMAND_TYPES
-from vla_training.conversion.segments import Segment, find_segments
+from vla_training.conversion.segments import Segment, find_segments, is_recorded_whole
 from vla_training.conversion.sentences import sentences_of
 from vla_training.conversion.tick_runs import (
     count_refusals,
@@ -112,7 +112,6 @@ def plan_episodes(
     """
     gripper = gripper_decisions(scan.ticks, spec, config.gripper_source)
     segments, how = find_segments(scan, labels, config, gripper)
-    is_recorded_whole = how == "bag" or (how == "markers" and len(segments) == 1)
     plans = []
     for number, segment in enumerate(segments):
         first, end = np.searchsorted(scan.ticks.stamp_ns, [segment.start_ns, segment.end_ns + 1])
@@ -124,7 +123,7 @@ def plan_episodes(
             said=scan.said,
             labels=labels,
             config=config,
-            is_recorded_whole=is_recorded_whole,
+            is_recorded_whole=is_recorded_whole(segments, how),
         )
         planner = _Planner(scan, spec, config, gripper, f"{scan.bag.key}_{number:03d}")
         plan = planner.plan(segment, int(first), sentences, damaged)

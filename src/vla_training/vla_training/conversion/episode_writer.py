@@ -121,6 +121,11 @@ class StoredEpisode:
     stretches: tuple[Stretch, ...]
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def source_key(self) -> str:
+        """Key of the recorded episode that it is a piece of."""
+        return self.key.rpartition("_")[0]
+
 
 class DatasetFormat(Protocol):
     """A dataset's layout on disk."""

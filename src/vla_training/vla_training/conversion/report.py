@@ -17,7 +17,7 @@ def dataset_report(
     bags: Sequence[Mapping[str, Any]], episodes: Sequence[StoredEpisode], spec: RobotSpec, layout: FormatName
 ) -> dict[str, Any]:
     """Return the report of a dataset as plain data."""
-    splits = {episode.key.rpartition("_")[0]: episode.split for episode in episodes}
+    splits = {episode.source_key: episode.split for episode in episodes}
     lacking = [name for name in CAMERA_NAMES if name not in spec.cameras]
     notes = [
         *([_NOTE_VECTORS] if layout == "calvin" else []),

@@ -66,9 +66,14 @@ def find_segments(
         segments = _by_gripper(scan, gripper, config.idle_margin)
     else:
         segments = [Segment(start_ns=scan.first_ns, end_ns=scan.last_ns, cut=_cut(scan, labels.record))]
-    if how == "bag" or (how == "markers" and len(segments) == 1):
+    if is_recorded_whole(segments, how):
         segments = [_as_recorded(segment, labels.record) for segment in segments]
     return segments, how
+
+
+def is_recorded_whole(segments: Sequence[Segment], how: EpisodesFrom) -> bool:
+    """Return whether the bag is one recorded episode, which ``episode.yaml`` then speaks of."""
+    return how == "bag" or (how == "markers" and len(segments) == 1)
 
 
 def _how(scan: BagScan, labels: BagLabels, config: ConversionConfig) -> EpisodesFrom:
