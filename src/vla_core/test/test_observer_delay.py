@@ -64,10 +64,10 @@ def test_what_is_selected_and_felt_is_what_is_observed() -> None:
     one = observer(with_delay(0.0), NOW)
     samples, seen = one.select(NOW), one.observe(NOW)
     assert {stream: sample.stamp_ns for stream, sample in samples.items()} == dict(seen.source_stamps_ns)
-    feeling = one.feel(samples)
-    assert feeling.gripper_open == seen.gripper_open == 0.5
-    np.testing.assert_array_equal(feeling.joint_positions_rad, seen.joint_positions_rad)
-    np.testing.assert_array_equal(feeling.pose_tcp_in_base.matrix, seen.pose_tcp_in_base.matrix)
+    proprioception = one.proprioception(samples)
+    assert proprioception.gripper_open == seen.gripper_open == 0.5
+    np.testing.assert_array_equal(proprioception.joint_positions_rad, seen.joint_positions_rad)
+    np.testing.assert_array_equal(proprioception.pose_tcp_in_base.matrix, seen.pose_tcp_in_base.matrix)
 
 
 def test_samples_are_numbered_as_they_arrive() -> None:

@@ -36,7 +36,7 @@ def stream_topics(spec: RobotSpec) -> dict[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Feeling:
+class Proprioception:
     """What an observation says apart from its pictures.
 
     Attributes:
@@ -119,7 +119,7 @@ class Observer:
         """
         return {stream: self._fresh_sample(stream, now_ns) for stream in self._buffers}
 
-    def feel(self, samples: Mapping[str, Sample[Any]]) -> Feeling:
+    def proprioception(self, samples: Mapping[str, Sample[Any]]) -> Proprioception:
         """Return what selected samples say apart from their pictures.
 
         Raises:
@@ -131,7 +131,7 @@ class Observer:
         gripper_open = open_from_joint(
             joints[-1], closed=spec.gripper.joint_closed, opened=spec.gripper.joint_open
         )
-        return Feeling(self._decode_pose(samples[TCP_POSE]), joints[:-1], gripper_open)
+        return Proprioception(self._decode_pose(samples[TCP_POSE]), joints[:-1], gripper_open)
 
     def observe(self, now_ns: int) -> Observation:
         """Return the observation at ``now_ns``.
@@ -141,13 +141,13 @@ class Observer:
         """
         samples = self.select(now_ns)
         images = {name: decode_picture(self._spec, name, samples[name].value) for name in self._spec.cameras}
-        feeling = self.feel(samples)
+        proprioception = self.proprioception(samples)
         return Observation(
             stamp_ns=now_ns,
             images=images,
-            pose_tcp_in_base=feeling.pose_tcp_in_base,
-            joint_positions_rad=feeling.joint_positions_rad,
-            gripper_open=feeling.gripper_open,
+            pose_tcp_in_base=proprioception.pose_tcp_in_base,
+            joint_positions_rad=proprioception.joint_positions_rad,
+            gripper_open=proprioception.gripper_open,
             source_stamps_ns={stream: sample.stamp_ns for stream, sample in samples.items()},
         )
 

@@ -181,7 +181,7 @@ class _Scan:
     def _add_row(self, tick_ns: int) -> None:
         try:
             samples = self._observer.select(tick_ns)
-            self._rows.add(tick_ns, samples, self._observer.feel(samples))
+            self._rows.add(tick_ns, samples, self._observer.proprioception(samples))
         except ObservationRefusedError as refusal:
             self._rows.refuse(tick_ns, refusal)
         self._rows.add_commands(self._follower.pose_at(tick_ns), self._follower.gripper_open)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vla_core.errors import ObservationRefusedError
 from vla_core.geometry import FloatArray, Pose
-from vla_core.observer import Feeling
+from vla_core.observer import Proprioception
 from vla_core.timeline import Sample
 from vla_core.types import Observation, RgbImage
 
@@ -85,15 +85,15 @@ class TickRows:
         self._commands: list[Pose | None] = []
         self._gripper_command = array("d")
 
-    def add(self, tick_ns: int, samples: Mapping[str, Sample[Any]], feeling: Feeling) -> None:
+    def add(self, tick_ns: int, samples: Mapping[str, Sample[Any]], proprioception: Proprioception) -> None:
         """Add a tick with an observation."""
         for camera, numbers in self._pictures.items():
             numbers.append(samples[camera].number)
         for stream, sample in samples.items():
             self._stamps_of(stream).append(sample.stamp_ns)
-        self._poses.append(feeling.pose_tcp_in_base)
-        self._joints.extend(feeling.joint_positions_rad)
-        self._gripper_open.append(feeling.gripper_open)
+        self._poses.append(proprioception.pose_tcp_in_base)
+        self._joints.extend(proprioception.joint_positions_rad)
+        self._gripper_open.append(proprioception.gripper_open)
         self._refusals.append(None)
         self._stamp_ns.append(tick_ns)
 
