@@ -89,6 +89,7 @@ def fit(prepared: Preparation, fabric: Fabric, folder: RunFolder, *, resume: boo
         state=state,
         validation=validation,
         log=log,
+        saved_step=learner.step,
     )
     results: dict[str, float] = {}
     with _asked_to_stop() as asked:
@@ -112,7 +113,7 @@ class _Watch:
     state: RunState
     validation: Validation
     log: MetricsLog | None
-    saved_step: int = -1
+    saved_step: int
 
     @property
     def best_numbers(self) -> dict[str, float]:
