@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bag_factory import SPEC, SPEC_FILE, Demo, write_bag
+from bag_factory import SPEC, SPEC_FILE, Demo, mark, write_bag
 
 from vla_training.bag_to_dataset import main
 
@@ -48,6 +48,13 @@ def test_an_episode_that_is_invalid_throughout_says_what_is_wrong(
     status, problems = convert(capsys, bag, "--out", tmp_path / "out")
     assert status == 1
     assert "is invalid at" in problems and said in problems
+
+
+def test_a_marker_of_an_unknown_outcome_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_bag(tmp_path / "bag", [*Demo().messages(), mark(0.5, "start"), mark(1.5, "stop", outcome=7)])
+    status, said = convert(capsys, bag, "--out", tmp_path / "out")
+    assert status != 0
+    assert "/vla/episode: outcome 7 is unknown; allowed are 0 to 2" in said
 
 
 @pytest.mark.parametrize("rate_hz", [31, 1e10])

@@ -12,10 +12,10 @@ from vla_training.conversion.bag_labels import BagLabels
 from vla_training.conversion.bag_scan import BagScan, scan_bag
 from vla_training.conversion.capture_faults import capture_of_bag, clock_notes
 from vla_training.conversion.config import ConversionConfig
-from vla_training.conversion.episode_plan import EpisodePlan, plan_episodes
+from vla_training.conversion.episode_plan import EpisodePlan
 from vla_training.conversion.episode_writer import DatasetFacts
 from vla_training.conversion.formats import dataset_format
-from vla_training.conversion.picture_pass import Damaged, write_episodes
+from vla_training.conversion.picture_pass import write_bag_episodes
 from vla_training.conversion.work_folder import WorkFolder
 
 
@@ -59,22 +59,10 @@ def _convert(job: BagJob, work: WorkFolder, advance: Advance) -> dict[str, Any]:
     scan = scan_bag(job.bag, job.spec, job.config, advance)
     facts = DatasetFacts(spec=job.spec, action_space=job.config.action_space, period_s=job.config.period_s)
     dataset = dataset_format(job.config, facts)
-    damaged: Damaged = {}
-    while True:
-        plans = plan_episodes(scan, job.labels, job.spec, job.config, damaged)
-        missing = [plan for plan in plans if plan.pieces and not work.has_episode(plan.key)]
-        if not missing:
-            return _report(scan, plans, job, work)
-        found = write_episodes(
-            scan,
-            missing,
-            spec=job.spec,
-            namespace=job.config.namespace,
-            dataset=dataset,
-            work=work,
-            advance=advance,
-        )
-        damaged = {camera: damaged.get(camera, {}) | numbers for camera, numbers in found.items()}
+    plans = write_bag_episodes(
+        scan, job.labels, spec=job.spec, config=job.config, dataset=dataset, work=work, advance=advance
+    )
+    return _report(scan, plans, job, work)
 
 
 def _report(scan: BagScan, plans: list[EpisodePlan], job: BagJob, work: WorkFolder) -> dict[str, Any]:

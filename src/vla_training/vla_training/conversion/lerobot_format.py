@@ -99,7 +99,7 @@ class _LeRobotWriter:
 
     def finish(self) -> Mapping[str, Any]:
         """Close the files; return the statistics of the episode."""
-        self.abort()
+        self._close_videos()
         columns = {name: np.stack([row[name] for row in self._rows]) for name in self._rows[0]}
         frame_index = np.arange(len(self._rows), dtype=np.int64)
         columns |= {"timestamp": (frame_index / self._fps).astype(np.float32), "frame_index": frame_index}
@@ -109,7 +109,10 @@ class _LeRobotWriter:
         return statistics | {name: statistics_of_numbers(values) for name, values in columns.items()}
 
     def abort(self) -> None:
-        """Close the videos."""
+        """Close the videos, whatever they hold."""
+        self._close_videos()
+
+    def _close_videos(self) -> None:
         for video in self._videos.values():
             video.close()
         self._videos = {}

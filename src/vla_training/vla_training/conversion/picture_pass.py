@@ -14,8 +14,10 @@ from vla_training.bags.message_types import MessageTypes, UndecodableMessageErro
 from vla_training.bags.raw_message import Advance, BagError, DamagedBagError
 from vla_training.bags.reader import absolute_topic
 from vla_training.bags.stored_messages import stored_messages
+from vla_training.conversion.bag_labels import BagLabels
 from vla_training.conversion.bag_scan import BagScan
-from vla_training.conversion.episode_plan import EpisodePlan, Piece
+from vla_training.conversion.config import ConversionConfig
+from vla_training.conversion.episode_plan import EpisodePlan, Piece, plan_episodes
 from vla_training.conversion.episode_writer import DatasetFormat, DemonstrationFrame, FramesBegin
 from vla_training.conversion.work_folder import WorkFolder
 
@@ -34,6 +36,45 @@ class _Step:
     @property
     def tick(self) -> int:
         return self.piece.first + self.number
+
+
+def write_bag_episodes(
+    scan: BagScan,
+    labels: BagLabels,
+    *,
+    spec: RobotSpec,
+    config: ConversionConfig,
+    dataset: DatasetFormat,
+    work: WorkFolder,
+    advance: Advance,
+) -> list[EpisodePlan]:
+    """Return the plans of a bag when each episode that has frames is in the work folder.
+
+    Episodes that are there are not written again; those that need a picture that cannot be decoded are planned
+    again.
+
+    Args:
+        scan: What the first pass found.
+        labels: What people wrote about the bag.
+        spec: The robot.
+        config: Every choice.
+        dataset: Layout of the dataset.
+        work: Where whole episodes go.
+        advance: Told the number of bytes read.
+
+    Raises:
+        BagError: The bag lacks what the configuration asks for, or is another one than at the first pass.
+    """
+    damaged: Damaged = {}
+    while True:
+        plans = plan_episodes(scan, labels, spec, config, damaged)
+        missing = [plan for plan in plans if plan.pieces and not work.has_episode(plan.key)]
+        if not missing:
+            return plans
+        found = write_episodes(
+            scan, missing, spec=spec, namespace=config.namespace, dataset=dataset, work=work, advance=advance
+        )
+        damaged = {camera: damaged.get(camera, {}) | numbers for camera, numbers in found.items()}
 
 
 def write_episodes(

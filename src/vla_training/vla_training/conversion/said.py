@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was said while a bag was recorded: instructions, and markers of episodes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from vla_core.episode_record import Outcome
+from vla_core.episode_record import EPISODE_TOPIC, Outcome
 from vla_core.errors import InstructionError
 from vla_core.instruction import clean_instruction
 from vla_training.bags.message_types import UndecodableMessageError
+
+T = TypeVar("T")
 
 MarkerKind = Literal["start", "stop", "discard", "relabel"]
 _KINDS: dict[int, MarkerKind] = {1: "start", 2: "stop", 3: "discard", 4: "relabel"}
@@ -61,14 +64,12 @@ class Said:
         Raises:
             UndecodableMessageError: Its event or outcome is unknown, or its sentence is none.
         """
-        if message.event not in _KINDS or message.outcome not in _OUTCOMES:
-            raise UndecodableMessageError(f"event {message.event} or outcome {message.outcome} is unknown")
         marker = Marker(
             received_ns=received_ns,
-            kind=_KINDS[message.event],
+            kind=_known("event", message.event, _KINDS),
             episode=str(message.episode),
             instruction=_clean(message.instruction),
-            outcome=_OUTCOMES[message.outcome],
+            outcome=_known("outcome", message.outcome, _OUTCOMES),
         )
         self.markers.append(marker)
 
@@ -76,6 +77,14 @@ class Said:
         """Return the sentence in force at a time; ``None`` before the first, empty after "stop"."""
         before = [sentence for received_ns, sentence in self.instructions if received_ns <= time_ns]
         return before[-1] if before else None
+
+
+def _known(field: str, number: int, allowed: Mapping[int, T]) -> T:
+    if number not in allowed:
+        raise UndecodableMessageError(
+            f"{EPISODE_TOPIC}: {field} {number} is unknown; allowed are {min(allowed)} to {max(allowed)}"
+        )
+    return allowed[number]
 
 
 def _clean(text: str) -> str:

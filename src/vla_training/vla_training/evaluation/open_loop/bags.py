@@ -18,17 +18,16 @@ from vla_core.robot_spec import RobotSpec
 from vla_training.bags.bag_folder import Bag
 from vla_training.bags.raw_message import Advance, BagError
 from vla_training.conversion.bag_labels import BagLabels
-from vla_training.conversion.bag_scan import BagScan, scan_bag
+from vla_training.conversion.bag_scan import scan_bag
 from vla_training.conversion.calvin_format import calvin_frame
 from vla_training.conversion.config import ConversionConfig
-from vla_training.conversion.episode_plan import EpisodePlan, plan_episodes
 from vla_training.conversion.episode_writer import (
     DemonstrationFrame,
     EpisodeWriter,
     FramesBegin,
     StoredEpisode,
 )
-from vla_training.conversion.picture_pass import Damaged, write_episodes
+from vla_training.conversion.picture_pass import write_bag_episodes
 from vla_training.conversion.work_folder import WorkFolder
 from vla_training.datasets.frame_store import FrameNumbers
 from vla_training.datasets.policy_actions import policy_actions
@@ -66,7 +65,16 @@ class BagEvaluation:
         """
         try:
             scan = scan_bag(bag, self.spec, self.config, advance)
-            plans = self._streamed(scan, labels, advance)
+            policy = _PolicyInstead(self.stream, self.config.action_space, self.contract.action_space)
+            plans = write_bag_episodes(
+                scan,
+                labels,
+                spec=self.spec,
+                config=self.config,
+                dataset=policy,
+                work=self.work,
+                advance=advance,
+            )
         except BagError as error:
             self.skipped.append(f"{bag.name}: skipped: {error}")
             return
@@ -77,25 +85,6 @@ class BagEvaluation:
                 self.skipped.append(f"{bag.name}: {plan.key}: {plan.report['skipped']}")
             for piece in plan.pieces:
                 yield EpisodeOutcome.load(self.work.episode(plan.key) / piece.key / OUTCOME_FILE)
-
-    def _streamed(self, scan: BagScan, labels: BagLabels, advance: Advance) -> list[EpisodePlan]:
-        """Return the plans of a bag when each of its episodes is in the work folder."""
-        damaged: Damaged = {}
-        while True:
-            plans = plan_episodes(scan, labels, self.spec, self.config, damaged)
-            missing = [plan for plan in plans if plan.pieces and not self.work.has_episode(plan.key)]
-            if not missing:
-                return plans
-            found = write_episodes(
-                scan,
-                missing,
-                spec=self.spec,
-                namespace=self.config.namespace,
-                dataset=_PolicyInstead(self.stream, self.config.action_space, self.contract.action_space),
-                work=self.work,
-                advance=advance,
-            )
-            damaged = {camera: damaged.get(camera, {}) | numbers for camera, numbers in found.items()}
 
 
 class _PolicyInstead:
