@@ -17,7 +17,7 @@ from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.codecs.stamp import stamp_ns_of
 from vla_core.errors import CodecError, ObservationRefusedError, RefusalKind
 from vla_core.geometry import FloatArray, Pose
-from vla_core.robot_spec import CameraSpec, RobotSpec
+from vla_core.robot_spec import JOINTS_TYPE, TCP_POSE_TYPE, CameraSpec, RobotSpec
 from vla_core.timeline import Sample, StreamBuffer
 from vla_core.types import Observation, RgbImage
 from vla_core.units import NS_PER_MS
@@ -33,6 +33,12 @@ def stream_topics(spec: RobotSpec) -> dict[str, str]:
     """Return stream name to relative topic for every stream of a robot."""
     cameras = {name: camera.topic for name, camera in spec.cameras.items()}
     return {**cameras, TCP_POSE: spec.tcp_pose.topic, JOINTS: spec.joints.topic}
+
+
+def stream_types(spec: RobotSpec) -> dict[str, str]:
+    """Return stream name to ROS type for every stream of a robot."""
+    cameras: dict[str, str] = {name: camera.type for name, camera in spec.cameras.items()}
+    return {**cameras, TCP_POSE: TCP_POSE_TYPE, JOINTS: JOINTS_TYPE}
 
 
 @dataclass(frozen=True, eq=False)

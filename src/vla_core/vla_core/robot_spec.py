@@ -15,6 +15,14 @@ CameraName = Literal["static", "wrist"]
 CAMERA_NAMES: tuple[CameraName, ...] = get_args(CameraName)
 _ROS_NAME = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 CommandInterface = Literal["target_pose", "twist", "joint_trajectory", "forward_position"]
+TCP_POSE_TYPE, JOINTS_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/JointState"
+COMMAND_TYPES: dict[CommandInterface, str] = {
+    "target_pose": "geometry_msgs/msg/PoseStamped",
+    "twist": "geometry_msgs/msg/TwistStamped",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "forward_position": "std_msgs/msg/Float64MultiArray",
+}
+GRIPPER_COMMAND_TYPE = "std_msgs/msg/Float64MultiArray"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,21 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vla_core.episode_record import EPISODE_TOPIC, INSTRUCTION_TOPIC
-from vla_core.observer import JOINTS, TCP_POSE
-from vla_core.robot_spec import RobotSpec
+from vla_core.observer import JOINTS, TCP_POSE, stream_types
+from vla_core.robot_spec import COMMAND_TYPES, GRIPPER_COMMAND_TYPE, RobotSpec
 
 INSTRUCTION_TYPE = "vla_msgs/msg/Instruction"
 EPISODE_TYPE = "vla_msgs/msg/EpisodeEvent"
-_STATE_TYPES = {TCP_POSE: "geometry_msgs/msg/PoseStamped", JOINTS: "sensor_msgs/msg/JointState"}
-_COMMAND_TYPES = {
-    "target_pose": "geometry_msgs/msg/PoseStamped",
-    "twist": "geometry_msgs/msg/TwistStamped",
-    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
-    "forward_position": "std_msgs/msg/Float64MultiArray",
-}
-_GRIPPER_TYPE = "std_msgs/msg/Float64MultiArray"
 # Types without a stamp, and those whose stamp may be left zero.
-_UNSTAMPED_TYPES = {"std_msgs/msg/Float64MultiArray", INSTRUCTION_TYPE, EPISODE_TYPE}
+_UNSTAMPED_TYPES = {GRIPPER_COMMAND_TYPE, COMMAND_TYPES["forward_position"], INSTRUCTION_TYPE, EPISODE_TYPE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +52,11 @@ def robot_topics(spec: RobotSpec, resolve: Callable[[str], str]) -> tuple[Record
         spec: The robot.
         resolve: Gives the full name of a relative topic (``Node.resolve_topic_name``).
     """
+    types = stream_types(spec)
     cameras = [
         RecordedTopic(
             name=resolve(camera.topic),
-            type=camera.type,
+            type=types[name],
             stream=name,
             rate_hz=camera.rate_hz,
             is_camera=True,
@@ -72,14 +65,14 @@ def robot_topics(spec: RobotSpec, resolve: Callable[[str], str]) -> tuple[Record
         for name, camera in spec.cameras.items()
     ]
     states = [
-        RecordedTopic(name=resolve(state.topic), type=_STATE_TYPES[stream], stream=stream, rate_hz=state.rate_hz)
+        RecordedTopic(name=resolve(state.topic), type=types[stream], stream=stream, rate_hz=state.rate_hz)
         for stream, state in ((TCP_POSE, spec.tcp_pose), (JOINTS, spec.joints))
     ]
     commands = [
-        RecordedTopic(name=resolve(topic), type=_COMMAND_TYPES[interface], stream=f"command.{interface}")
+        RecordedTopic(name=resolve(topic), type=COMMAND_TYPES[interface], stream=f"command.{interface}")
         for interface, topic in spec.command.topics.items()
     ]
-    gripper = RecordedTopic(name=resolve(spec.gripper.topic), type=_GRIPPER_TYPE, stream="gripper")
+    gripper = RecordedTopic(name=resolve(spec.gripper.topic), type=GRIPPER_COMMAND_TYPE, stream="gripper")
     return (*cameras, *states, *commands, gripper)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla_core.observer import JOINTS, TCP_POSE, stream_topics
+from vla_core.observer import stream_topics, stream_types
 from vla_core.robot_spec import RobotSpec
 from vla_training.bags.bag_folder import Bag, find_bags
 from vla_training.bags.message_types import MessageTypes
@@ -84,8 +84,7 @@ def require_type(raw: RawMessage, stream: str, spec: RobotSpec) -> None:
     Raises:
         BagError: It has not.
     """
-    types = {TCP_POSE: "geometry_msgs/msg/PoseStamped", JOINTS: "sensor_msgs/msg/JointState"}
-    expected = spec.cameras[stream].type if stream in spec.cameras else types[stream]
+    expected = stream_types(spec)[stream]
     if raw.type != expected:
         raise BagError(
             f"{raw.topic}: the type in the bag is {raw.type}, robot '{spec.name}' says {expected}. "

@@ -23,7 +23,7 @@ from vla_training.bags.raw_message import Advance, BagError, DamagedBagError, Ra
 from vla_training.bags.reader import absolute_topic, require_topics, require_type
 from vla_training.bags.stored_messages import stored_messages
 from vla_training.conversion.config import ConversionConfig
-from vla_training.conversion.recorded_commands import COMMAND_TYPES, CommandFollower
+from vla_training.conversion.recorded_commands import TCP_INTERFACES, CommandFollower
 from vla_training.conversion.said import Said
 from vla_training.conversion.tick_table import TickRows, TickTable
 
@@ -101,7 +101,7 @@ class _Scan:
             **dict.fromkeys(_with_namespace(INSTRUCTION_TOPIC, config.namespace), _INSTRUCTION),
             **dict.fromkeys(_with_namespace(EPISODE_TOPIC, config.namespace), _EPISODE),
         }
-        if spec.command.interface in COMMAND_TYPES:
+        if spec.command.interface in TCP_INTERFACES:
             self._others[absolute_topic(spec.command.topic, config.namespace)] = _COMMAND
         self._topics = frozenset([*self._streams, *self._others])
         self._types = MessageTypes()

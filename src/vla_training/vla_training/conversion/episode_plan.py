@@ -28,7 +28,7 @@ from vla_training.conversion.motion_labels import (
     label_motion,
     runs_with_commands,
 )
-from vla_training.conversion.recorded_commands import COMMAND_TYPES
+from vla_training.conversion.recorded_commands import TCP_INTERFACES
 from vla_training.conversion.segments import Segment, find_segments, is_recorded_whole
 from vla_training.conversion.sentences import sentences_of
 from vla_training.conversion.tick_runs import (
@@ -256,10 +256,10 @@ class _Planner:
 
     def _no_command(self) -> str:
         interface = self._spec.command.interface
-        if interface not in COMMAND_TYPES:
+        if interface not in TCP_INTERFACES:
             return (
                 f"commands of the interface '{interface}' do not say where the TCP shall be; allowed: "
-                f"{', '.join(COMMAND_TYPES)}. Use --action-source measured"
+                f"{', '.join(TCP_INTERFACES)}. Use --action-source measured"
             )
         return f"not every frame has a command on '{self._spec.command.topic}'. Use --action-source measured"
 

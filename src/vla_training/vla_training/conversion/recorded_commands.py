@@ -9,15 +9,12 @@ from scipy.spatial.transform import Rotation
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.errors import CodecError
 from vla_core.geometry import FloatArray, Pose, step_towards
-from vla_core.robot_spec import RobotSpec
+from vla_core.robot_spec import COMMAND_TYPES, CommandInterface, RobotSpec
 from vla_core.units import NS_PER_S
 from vla_training.bags.message_types import UndecodableMessageError
 from vla_training.bags.raw_message import RawMessage
 
-COMMAND_TYPES = {
-    "target_pose": "geometry_msgs/msg/PoseStamped",
-    "twist": "geometry_msgs/msg/TwistStamped",
-}
+TCP_INTERFACES: tuple[CommandInterface, ...] = ("target_pose", "twist")
 """The interfaces whose commands say where the TCP shall be; joint commands do not."""
 _LONGEST_GAP_PERIODS = 2.5
 
