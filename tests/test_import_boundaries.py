@@ -32,7 +32,7 @@ LAYERS = [
         "words",
         [
             *("errors", "config", "geometry", "types", "latency", "instruction", "units"),
-            *("atomic_exchange", "episode_record", "journal", "trial_log", "terminal_keys"),
+            *("atomic_exchange", "episode_record", "journal", "trial_log", "terminal_keys", "whole_file"),
         ],
     ),
     ("numbers", ["actions", "images", "robot_state"]),

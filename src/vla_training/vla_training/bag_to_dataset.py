@@ -19,6 +19,7 @@ from vla_core.config import build, read_yaml
 from vla_core.errors import ConfigError, VlaError
 from vla_core.instruction import clean_instruction
 from vla_core.robot_spec import RobotSpec
+from vla_core.whole_file import write_json
 from vla_training.bags.bag_folder import Bag, find_bags
 from vla_training.bags.raw_message import Advance, ignore_progress
 from vla_training.conversion.bag_labels import BagLabels, SentencesFile
@@ -28,7 +29,6 @@ from vla_training.conversion.dataset_folder import DatasetFolder
 from vla_training.conversion.episode_writer import DatasetFacts
 from vla_training.conversion.formats import dataset_format
 from vla_training.conversion.report import dataset_report, problems, summary
-from vla_training.conversion.whole_file import write_json
 from vla_training.conversion.workers import run_jobs
 
 

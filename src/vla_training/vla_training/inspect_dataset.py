@@ -10,7 +10,7 @@ from typing import Any
 
 from vla_core.config import to_plain
 from vla_core.errors import ConfigError, VlaError
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json
 from vla_training.inspection.survey import Survey, survey
 from vla_training.inspection.survey_page import write_survey_page
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json
 from vla_training.datasets.splits import SPLITS, Split
 from vla_training.inspection.episode_replay import EpisodeReplay, ReplayError, replay_episode
 from vla_training.inspection.open_episodes import open_episodes

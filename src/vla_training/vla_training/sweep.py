@@ -17,10 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import yaml
-
 from vla_core.errors import ConfigError, VlaError
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json, write_yaml
 from vla_training.reports.page import Picture, Section, Table, png_of_figure, write_page
 from vla_training.training.metrics_log import read_metrics
 from vla_training.training.run_folder import RunFolder
@@ -161,7 +159,7 @@ def write_report(outcomes: Sequence[Outcome], out: Path) -> Path:
         }
         for o in ranked
     ]
-    (out / "sweep.yaml").write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+    write_yaml(out / "sweep.yaml", facts)
     return write_page(out / "sweep.html", "Sweep", [Section("Runs", [table]), Section("Curves", [plot])])
 
 

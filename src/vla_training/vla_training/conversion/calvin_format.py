@@ -14,6 +14,7 @@ import numpy as np
 
 from vla_core.actions.gripper import calvin_from_open
 from vla_core.geometry import FloatArray
+from vla_core.whole_file import write_npy, write_yaml
 from vla_training.conversion.array_statistics import ArrayStatistics
 from vla_training.conversion.episode_writer import (
     DemonstrationFrame,
@@ -21,7 +22,6 @@ from vla_training.conversion.episode_writer import (
     FramesBegin,
     StoredEpisode,
 )
-from vla_training.conversion.whole_file import write_npy, write_yaml
 from vla_training.datasets.calvin_folder import CAMERA_KEYS
 from vla_training.datasets.dataset_card import GRIPPER_WIDTH_OPEN_M
 from vla_training.datasets.splits import SPLITS

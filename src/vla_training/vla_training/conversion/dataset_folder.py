@@ -20,11 +20,11 @@ from vla_core.checkpoint_card import RobotSnapshot
 from vla_core.config import read_yaml, to_plain
 from vla_core.errors import ConfigError
 from vla_core.robot_spec import RobotSpec
+from vla_core.whole_file import write_json, write_yaml
 from vla_training.bags.bag_folder import contents_in
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.episode_writer import DatasetFormat, StoredEpisode, Stretch
 from vla_training.conversion.report import dataset_report
-from vla_training.conversion.whole_file import write_json, write_yaml
 from vla_training.conversion.work_folder import WorkFolder
 from vla_training.datasets.dataset_card import DATASET_FILE, DatasetCard
 from vla_training.datasets.splits import SPLITS, Split

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from vla_core.checkpoint_card import RobotSnapshot
 from vla_core.config import to_plain
+from vla_core.whole_file import write_json, write_yaml
 from vla_training.conversion.episode_writer import DatasetFacts, StoredEpisode
 from vla_training.conversion.lerobot_features import COUNTERS, features_of
 from vla_training.conversion.lerobot_statistics import Statistics, merged_statistics, statistics_of_numbers
-from vla_training.conversion.whole_file import write_json, write_yaml
 from vla_training.datasets.dataset_card import DATASET_FILE, DatasetCard
 from vla_training.datasets.splits import LEROBOT_INFO
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from vla_training.conversion.whole_file import write_json, write_whole
+from vla_core.whole_file import write_json, write_whole
 
 _EPISODE_FILE = "episode.json"
 

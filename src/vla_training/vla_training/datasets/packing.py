@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vla_core.model.resize import resize
+from vla_core.whole_file import write_json
 from vla_training.datasets.calvin_folder import CAMERA_KEYS, CalvinFolder
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import Ids
@@ -123,9 +124,7 @@ def _state(source: CalvinFolder, size_px: int | None) -> dict[str, Any]:
 
 
 def _note_progress(folder: Path, source: CalvinFolder, size_px: int | None, done: int) -> None:
-    partial = folder / f".{_PROGRESS}"
-    partial.write_text(json.dumps({**_state(source, size_px), "done": done}))
-    partial.replace(folder / _PROGRESS)
+    write_json(folder / _PROGRESS, {**_state(source, size_px), "done": done})
 
 
 def _frames_done(folder: Path, source: CalvinFolder, size_px: int | None) -> int:

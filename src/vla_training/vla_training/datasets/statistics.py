@@ -12,8 +12,6 @@ from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import FrameStore
 from vla_training.datasets.policy_actions import units_of_actions
 
-DIMENSIONS = MOTION_NAMES
-
 
 def used_units(store: FrameStore, space: ActionSpace) -> FloatArray:
     """Return (F, 6) the motions of a split in units of the policy's scale, without those that no sample uses."""
@@ -34,7 +32,7 @@ def action_statistics(store: FrameStore, units: FloatArray) -> dict[str, Any]:
         "num_annotations": len(store.annotations),
         "num_instructions": len({annotation.instruction for annotation in store.annotations}),
         "num_actions": len(units),
-        "dimensions": list(DIMENSIONS),
+        "dimensions": list(MOTION_NAMES),
         **{name: [float(value) for value in row] for name, row in rows.items()},
     }
 
@@ -46,7 +44,7 @@ def percentile_range(units: FloatArray) -> NormalizationSpec:
         DatasetError: A dimension does not vary.
     """
     low, high = np.percentile(units, [1, 99], axis=0)
-    flat = [name for name, a, b in zip(DIMENSIONS, low, high, strict=True) if not a < b]
+    flat = [name for name, a, b in zip(MOTION_NAMES, low, high, strict=True) if not a < b]
     if flat:
         raise DatasetError(
             f"actions: {', '.join(flat)} does not vary between the 1st and the 99th percentile, so it cannot be "

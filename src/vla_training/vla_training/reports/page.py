@@ -6,7 +6,6 @@ A report is a row of sections, and a section a row of blocks. ``page.html.j2`` d
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+
+from vla_core.whole_file import write_whole
 
 Mark = Literal["good", "warning", "bad", "plain"]
 _TEMPLATE = "page.html.j2"
@@ -196,9 +197,8 @@ def write_page(
         title=title, subtitle=subtitle, sections=sections, key_figures=values
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    return partial.replace(path)
+    write_whole(path, text.encode())
+    return path
 
 
 def png_of_figure(figure: Figure) -> str:

@@ -11,10 +11,10 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from vla_core.actions.action_space import MOTION_NAMES
 from vla_core.images import ImageSpec
 from vla_training.datasets.augmentation import Augmentation
 from vla_training.datasets.batches import collate, pictures_to_device
-from vla_training.datasets.statistics import DIMENSIONS
 from vla_training.datasets.window_dataset import WindowSample
 from vla_training.reports.page import (
     Block,
@@ -74,12 +74,12 @@ def _actions(prepared: Preparation) -> Section:
     panels = figure.subplots(1, 7)
     for source, name in zip(prepared.training.sources, prepared.sources.statistics["sources"], strict=True):
         actions = source.sampled_actions(_HISTOGRAM_SAMPLES)
-        for axes, column, title in zip(panels, actions.T, (*DIMENSIONS, "gripper_open"), strict=True):
+        for axes, column, title in zip(panels, actions.T, (*MOTION_NAMES, "gripper_open"), strict=True):
             axes.hist(column, bins=41, range=(-1.05, 1.05), alpha=0.6, density=True, label=name)
             axes.set_title(title, fontsize=9)
             axes.set_yticks([])
         at_limit = (np.abs(actions[:, :6]) > _AT_LIMIT).mean(axis=0)
-        for dimension, share in zip(DIMENSIONS, at_limit, strict=True):
+        for dimension, share in zip(MOTION_NAMES, at_limit, strict=True):
             if share > 0.1:
                 blocks.append(Text(f"{name}: {share:.0%} of {dimension} lie at the limit of [-1, 1]", "warning"))
         opened = actions[:, 6].mean()
@@ -113,7 +113,7 @@ def _plot(sample: WindowSample) -> Figure:
     figure = Figure(figsize=(7, 1.8), layout="constrained")
     axes = figure.subplots()
     ticks = np.arange(len(sample.actions))
-    for column, name in zip(sample.actions.T, (*DIMENSIONS, "gripper_open"), strict=True):
+    for column, name in zip(sample.actions.T, (*MOTION_NAMES, "gripper_open"), strict=True):
         axes.plot(ticks, column, label=name, linewidth=1.2, drawstyle="steps-post")
     if not sample.is_valid.all():
         axes.axvspan(int(sample.is_valid.argmin()), ticks[-1], color="0.9")

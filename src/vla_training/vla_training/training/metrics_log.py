@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
+from vla_core.whole_file import write_whole
+
 
 class MetricsLog:
     """Writes numbers of one run.
@@ -20,9 +22,7 @@ class MetricsLog:
 
     def __init__(self, metrics: Path, tensorboard: Path, first_step: int) -> None:
         kept = [row for row in read_metrics(metrics) if row["step"] <= first_step]
-        partial = metrics.with_name(f".{metrics.name}")
-        partial.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
-        partial.replace(metrics)
+        write_whole(metrics, "".join(f"{json.dumps(row)}\n" for row in kept).encode())
         self._file = metrics.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(tensorboard), purge_step=first_step + 1 if first_step else None)
 

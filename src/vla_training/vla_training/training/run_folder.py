@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from vla_core.config import read_yaml
 from vla_core.errors import ConfigError
+from vla_core.whole_file import write_yaml
 
 _PACKAGES = ("torch", "transformers", "peft", "lightning", "numpy", "vla-core", "vla-training")
 # What may change when a run goes on: how long and how it is watched, not what it computes.
@@ -73,8 +73,8 @@ class RunFolder:
                 f"{self.path}: holds a run already. Go on with it (--resume), or choose another folder (--out)"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_yaml(self.path / "versions.yaml", versions())
-        _write_yaml(self.config, settings)
+        write_yaml(self.path / "versions.yaml", versions())
+        write_yaml(self.config, settings)
 
     def require_same(self, settings: dict[str, Any]) -> None:
         """Refuse to go on with settings that would compute something else.
@@ -97,7 +97,7 @@ class RunFolder:
                     "settings (only its length, micro_batch_size, workers and the section run may change), or "
                     "begin another run (--out)"
                 )
-        _write_yaml(self.config, settings)
+        write_yaml(self.config, settings)
 
 
 def versions() -> dict[str, Any]:
@@ -137,9 +137,3 @@ def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in data.items():
         flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
-
-
-def _write_yaml(path: Path, data: Any) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    partial.replace(path)

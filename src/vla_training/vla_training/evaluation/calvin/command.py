@@ -11,7 +11,7 @@ from vla_core.checkpoint import CARD
 from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config
 from vla_core.errors import VlaError
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json
 from vla_training.evaluation.calvin.evaluation import CheckpointModel, evaluate_calvin
 from vla_training.evaluation.calvin.model import require_calvin
 from vla_training.evaluation.calvin.report import calvin_numbers, calvin_summary, write_calvin_page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vla_core.model.device import device_named
 from vla_core.robot_spec import RobotSpec
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json
 from vla_training.datasets.splits import SPLITS
 from vla_training.evaluation.open_loop.evaluation import BagChoices, evaluate_open_loop, read_bag_options
 from vla_training.evaluation.open_loop.report import (

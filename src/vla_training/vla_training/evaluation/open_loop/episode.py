@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vla_core.geometry import FloatArray
 from vla_core.policy_contract import Policy
 from vla_core.types import Observation
-from vla_training.conversion.whole_file import write_whole
+from vla_core.whole_file import write_whole
 from vla_training.datasets.dataset_error import DatasetError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vla_core.errors import VlaError
 from vla_core.trial_log import TrialLog, read_trials
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json
 from vla_training.evaluation.robot.report import RobotResults, robot_numbers, robot_summary, write_robot_page
 from vla_training.evaluation.robot.terminal import run_terminal
 

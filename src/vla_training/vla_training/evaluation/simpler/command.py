@@ -9,7 +9,7 @@ from typing import Any
 
 from vla_core.checkpoint import load_checkpoint
 from vla_core.model.device import device_named
-from vla_training.conversion.whole_file import write_json
+from vla_core.whole_file import write_json
 from vla_training.evaluation.run_journal import checkpoint_identity
 from vla_training.evaluation.simpler.actions import ActionStatistics
 from vla_training.evaluation.simpler.evaluation import SimplerEpisode, evaluate_simpler
