@@ -22,7 +22,8 @@ def ros() -> Iterator[None]:
     rclpy.try_shutdown()
 
 
-@pytest.fixture(scope="session")
+# Of a module: the recorder's tests have a robot of their own on the same topics.
+@pytest.fixture(scope="module")
 def probe(ros: None) -> Iterator[object]:
     from closed_loop import Probe, simulated_robot, spinning, wait_until
 
