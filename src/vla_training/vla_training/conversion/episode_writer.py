@@ -127,11 +127,15 @@ class StoredEpisode:
         return self.key.rpartition("_")[0]
 
 
-class DatasetFormat(Protocol):
-    """A dataset's layout on disk."""
+class FrameSink(Protocol):
+    """What is shown the frames of episodes."""
 
     def writer(self) -> EpisodeWriter:
         """Return a new writer, for use in one process."""
+
+
+class DatasetFormat(FrameSink, Protocol):
+    """A dataset's layout on disk."""
 
     def place(self, folder: Path, out: Path, episode: StoredEpisode) -> None:
         """Move an episode's files from its folder into the dataset.

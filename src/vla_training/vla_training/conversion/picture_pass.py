@@ -18,7 +18,7 @@ from vla_training.conversion.bag_labels import BagLabels
 from vla_training.conversion.bag_scan import BagScan
 from vla_training.conversion.config import ConversionConfig
 from vla_training.conversion.episode_plan import EpisodePlan, Piece, plan_episodes
-from vla_training.conversion.episode_writer import DatasetFormat, DemonstrationFrame, FramesBegin
+from vla_training.conversion.episode_writer import DemonstrationFrame, FramesBegin, FrameSink
 from vla_training.conversion.work_folder import WorkFolder
 
 Damaged = dict[str, dict[int, str]]
@@ -44,7 +44,7 @@ def write_bag_episodes(
     *,
     spec: RobotSpec,
     config: ConversionConfig,
-    dataset: DatasetFormat,
+    dataset: FrameSink,
     work: WorkFolder,
     advance: Advance,
 ) -> list[EpisodePlan]:
@@ -83,7 +83,7 @@ def write_episodes(
     *,
     spec: RobotSpec,
     namespace: str,
-    dataset: DatasetFormat,
+    dataset: FrameSink,
     work: WorkFolder,
     advance: Advance,
 ) -> Damaged:
@@ -171,7 +171,7 @@ class _Pictures:
 class _EpisodeSink:
     """Writes frames that come in order; an episode with a damaged picture is dropped."""
 
-    def __init__(self, scan: BagScan, dataset: DatasetFormat, work: WorkFolder) -> None:
+    def __init__(self, scan: BagScan, dataset: FrameSink, work: WorkFolder) -> None:
         self._scan, self._work = scan, work
         self._writer = dataset.writer()
         self._plan: EpisodePlan | None = None

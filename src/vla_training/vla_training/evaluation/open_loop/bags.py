@@ -5,7 +5,7 @@ Episodes are planned and pictures decoded exactly as ``bag_to_dataset`` does it,
 its frame; instead of writing a frame, the policy is shown it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from vla_training.conversion.episode_writer import (
     DemonstrationFrame,
     EpisodeWriter,
     FramesBegin,
-    StoredEpisode,
 )
 from vla_training.conversion.picture_pass import write_bag_episodes
 from vla_training.conversion.work_folder import WorkFolder
@@ -88,7 +87,7 @@ class BagEvaluation:
 
 
 class _PolicyInstead:
-    """A dataset format that shows frames to a policy instead of keeping them."""
+    """Shows frames to a policy instead of keeping them."""
 
     def __init__(self, stream: PolicyStream, recorded: ActionSpace, space: ActionSpace) -> None:
         self._stream, self._recorded, self._space = stream, recorded, space
@@ -96,14 +95,6 @@ class _PolicyInstead:
     def writer(self) -> EpisodeWriter:
         """Return what is given the frames."""
         return _PolicyWriter(self._stream, self._recorded, self._space)
-
-    def place(self, folder: Path, out: Path, episode: StoredEpisode) -> None:
-        """There is no dataset."""
-        raise NotImplementedError
-
-    def write_index(self, out: Path, episodes: Sequence[StoredEpisode]) -> None:
-        """There is no dataset."""
-        raise NotImplementedError
 
 
 class _PolicyWriter:
