@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from vla_training.conversion.lerobot_features import pixel_format
 
 # As LeRobot: every second picture stands by itself, so that any one is found quickly. None waits for a later one.
-_OPTIONS = {"g": "2", "crf": "18", "bf": "0", "preset": "veryfast", "threads": "1"}
+# x264's mbtree looks ahead, which is of no use here, and reads memory that it never wrote where the size is not a
+# multiple of 16: equal pictures gave another video about once in a thousand times.
+_OPTIONS = {"g": "2", "crf": "18", "bf": "0", "preset": "veryfast", "threads": "1", "mbtree": "0"}
 _GROUP_PX = 64
 
 
