@@ -79,8 +79,8 @@ class BagRecording:
         received_ns = stamp_ns + COMMAND_LATENCY_NS
         topic = self._spec.command.topics["target_pose"]
         self._put(received_ns, topic, self._pose(stamp_ns, command.pose_tcp_in_base))
-        if command.gripper_open is not None:
-            gripper = self._spec.gripper
+        gripper = self._spec.gripper
+        if command.gripper_open is not None and gripper.topic is not None:
             value = command_from_open(
                 command.gripper_open, closed=gripper.command_closed, opened=gripper.command_open
             )

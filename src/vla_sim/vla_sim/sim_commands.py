@@ -46,7 +46,8 @@ class CommandSubscriptions:
             kind, handle = handlers[interface]
             node.create_subscription(kind, topic, self._guarded(topic, handle), 10)
         topic = spec.gripper.topic
-        node.create_subscription(Float64MultiArray, topic, self._guarded(topic, self._on_gripper), 10)
+        if topic is not None:
+            node.create_subscription(Float64MultiArray, topic, self._guarded(topic, self._on_gripper), 10)
 
     def _guarded(self, topic: str, handle: Callable[[Any], None]) -> Callable[[Any], None]:
         def on_message(message: Any) -> None:

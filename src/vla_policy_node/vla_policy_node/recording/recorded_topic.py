@@ -72,6 +72,8 @@ def robot_topics(spec: RobotSpec, resolve: Callable[[str], str]) -> tuple[Record
         RecordedTopic(name=resolve(topic), type=COMMAND_TYPES[interface], stream=f"command.{interface}")
         for interface, topic in spec.command.topics.items()
     ]
+    if spec.gripper.topic is None:
+        return (*cameras, *states, *commands)
     gripper = RecordedTopic(name=resolve(spec.gripper.topic), type=GRIPPER_COMMAND_TYPE, stream="gripper")
     return (*cameras, *states, *commands, gripper)
 

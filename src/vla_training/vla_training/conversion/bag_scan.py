@@ -96,11 +96,12 @@ class _Scan:
         self._bag, self._spec, self._config = bag, spec, config
         self._streams = stream_of_topic(spec, config.namespace)
         self._others = {
-            absolute_topic(spec.gripper.topic, config.namespace): _GRIPPER,
             # Sentences are said to all robots or, below its namespace, to one.
             **dict.fromkeys(_with_namespace(INSTRUCTION_TOPIC, config.namespace), _INSTRUCTION),
             **dict.fromkeys(_with_namespace(EPISODE_TOPIC, config.namespace), _EPISODE),
         }
+        if spec.gripper.topic is not None:
+            self._others[absolute_topic(spec.gripper.topic, config.namespace)] = _GRIPPER
         if spec.command.interface in TCP_INTERFACES:
             self._others[absolute_topic(spec.command.topic, config.namespace)] = _COMMAND
         self._topics = frozenset([*self._streams, *self._others])
