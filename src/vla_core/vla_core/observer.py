@@ -157,13 +157,13 @@ class Observer:
             source_stamps_ns={stream: sample.stamp_ns for stream, sample in samples.items()},
         )
 
-    def measured_pose(self, now_ns: int) -> Pose:
-        """Return the measured TCP pose in base at ``now_ns``.
+    def measured(self, now_ns: int) -> Proprioception:
+        """Return what is measured at ``now_ns``; no picture is looked at.
 
         Raises:
-            ObservationRefusedError: The stream is missing, old or cannot be decoded.
+            ObservationRefusedError: TCP pose or joints are missing, old or cannot be decoded.
         """
-        return self._decode_pose(self._fresh_sample(TCP_POSE, now_ns))
+        return self.proprioception({stream: self._fresh_sample(stream, now_ns) for stream in (TCP_POSE, JOINTS)})
 
     def _decode_pose(self, sample: Sample[Any]) -> Pose:
         return _decode(TCP_POSE, lambda m: decode_pose(m, self._spec.base_frame), sample.value)

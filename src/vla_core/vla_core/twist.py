@@ -9,8 +9,6 @@ from vla_core.geometry import FloatArray, Pose, shortened
 from vla_core.robot_spec import LimitsSpec
 from vla_core.units import NS_PER_S
 
-# Open-loop velocities drift away from the targets; this share of the error per second pulls the arm back to them.
-_FEEDBACK_HZ = 3.0
 # Below this two targets count as one moment.
 _SHORTEST_DT_S = 1e-3
 
@@ -38,23 +36,26 @@ class TwistFollower:
 
     Args:
         limits: The velocity stays within their speeds.
+        feedback_hz: Share of the way to the target that is made up per second; open-loop velocities drift.
     """
 
-    def __init__(self, limits: LimitsSpec) -> None:
-        self._limits = limits
+    def __init__(self, limits: LimitsSpec, feedback_hz: float) -> None:
+        self._limits, self._feedback_hz = limits, feedback_hz
         self._last: tuple[Pose, int] | None = None
 
-    def follow(self, target: Pose, measured: Pose, now_ns: int) -> Twist:
+    def follow(self, target: Pose, measured: Pose | None, now_ns: int) -> Twist:
         """Return the velocity for now.
 
         Args:
             target: Guarded target, TCP in base.
-            measured: Measured pose, TCP in base.
+            measured: Measured pose, TCP in base; ``None`` when it is not known: then there is no pull.
             now_ns: Time of the target, nanoseconds.
         """
         last, self._last = self._last, (target, now_ns)
-        linear = _FEEDBACK_HZ * (target.position_m - measured.position_m)
-        angular = _FEEDBACK_HZ * (target.rotation * measured.rotation.inv()).as_rotvec()
+        linear, angular = np.zeros(3), np.zeros(3)
+        if measured is not None:
+            linear = self._feedback_hz * (target.position_m - measured.position_m)
+            angular = self._feedback_hz * (target.rotation * measured.rotation.inv()).as_rotvec()
         if last is not None:
             previous, then_ns = last
             dt_s = max((now_ns - then_ns) / NS_PER_S, _SHORTEST_DT_S)

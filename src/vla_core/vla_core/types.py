@@ -52,6 +52,19 @@ class ActionChunk:
 
 
 @dataclass(frozen=True, eq=False)
+class PosePath:
+    """Where the TCP is to be in the next moments; it ends at rest.
+
+    Attributes:
+        stamps_ns: (N,) int64, increasing, one command period apart; the first is the moment of the next command.
+        poses: N poses of the tool centre point in the base frame.
+    """
+
+    stamps_ns: NDArray[np.int64]
+    poses: tuple[Pose, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Command:
     """What the robot is asked to do, in SI units.
 

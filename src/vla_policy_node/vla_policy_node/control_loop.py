@@ -16,10 +16,9 @@ from rclpy.time import Time
 from vla_core.chunk_schedule import make_schedule
 from vla_core.controller import ActionController
 from vla_core.errors import InstructionError, ObservationRefusedError, RefusalKind
-from vla_core.geometry import Pose
 from vla_core.instruction import clean_instruction
 from vla_core.latency import LatencyMeter
-from vla_core.observer import Observer
+from vla_core.observer import Observer, Proprioception
 from vla_core.policy_clock import PolicyClock
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
@@ -85,7 +84,7 @@ class ControlLoop:
         self._episode = 0
         self._last_ns = 0
         self._undecodable: ObservationRefusedError | None = None
-        self._measured: Pose | None = None
+        self._measured: Proprioception | None = None
         self._due: InferenceResult | None = None
         self._parameters = parameters
         self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
@@ -208,8 +207,8 @@ class ControlLoop:
             self.supervisor.note_failure(Reason.INFERENCE_DEAD, "the inference thread has ended")
         try:
             self.observer.require_fresh(now_ns)
-            self._measured = self.observer.measured_pose(now_ns)
-            self.supervisor.note_pose(self.controller.why_not_move(self._measured))
+            self._measured = self.observer.measured(now_ns)
+            self.supervisor.note_pose(self.controller.why_not_move(self._measured.pose_tcp_in_base))
             refusal = self._undecodable
         except ObservationRefusedError as found:
             refusal = found
@@ -278,13 +277,14 @@ class ControlLoop:
         self._move(self._measured, now)
         return verdict
 
-    def _move(self, measured: Pose, now: Time) -> None:
+    def _move(self, measured: Proprioception, now: Time) -> None:
+        pose = measured.pose_tcp_in_base
         if self.controller.has_been_silent(now.nanoseconds):
             self._release()
         if not self.controller.is_anchored:
-            self.controller.anchor(measured, now.nanoseconds)
+            self.controller.anchor(pose, now.nanoseconds)
         action = self._schedule.due(now.nanoseconds)
-        if action is not None and self.controller.begin(action, measured, now.nanoseconds):
+        if action is not None and self.controller.begin(action, pose, now.nanoseconds):
             self.num_actions += 1
         self.output.move(self.controller.command(now.nanoseconds), measured, now)
         self._measure_latency()

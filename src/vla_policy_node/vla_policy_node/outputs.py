@@ -15,9 +15,10 @@ from vla_core.actions.gripper import command_from_open
 from vla_core.codecs.pose_stamped import encode_pose
 from vla_core.errors import ConfigError
 from vla_core.geometry import Pose
+from vla_core.observer import Proprioception
 from vla_core.robot_spec import RobotSpec
 from vla_core.twist import Twist, TwistFollower
-from vla_core.types import Command
+from vla_core.types import Command, PosePath
 
 # A still command is repeated for this long, against a lost message; then other publishers have the topic.
 _STILL_REPEAT_NS = 500_000_000
@@ -28,8 +29,8 @@ class ArmOutput(Protocol):
 
     message_type: Any
 
-    def move(self, target: Pose, measured: Pose, now: Time) -> Any:
-        """Return the message that leads to ``target``."""
+    def move(self, target: Pose, measured: Proprioception | None, now: Time, ahead: PosePath | None) -> Any:
+        """Return the message that leads to ``target``; ``None`` when an earlier one has said it."""
 
     def stand_still(self, held: Pose, now: Time) -> Any:
         """Return the message that makes the arm stand still at ``held``."""
@@ -43,7 +44,9 @@ class TargetPoseOutput:
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame
 
-    def move(self, target: Pose, measured: Pose, now: Time) -> PoseStamped:
+    def move(
+        self, target: Pose, measured: Proprioception | None, now: Time, ahead: PosePath | None
+    ) -> PoseStamped:
         """Return the target pose."""
         return self.stand_still(target, now)
 
@@ -62,11 +65,14 @@ class TwistOutput:
 
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame
-        self._follower = TwistFollower(spec.limits)
+        self._follower = TwistFollower(spec.limits, spec.command.twist_feedback_hz)
 
-    def move(self, target: Pose, measured: Pose, now: Time) -> TwistStamped:
+    def move(
+        self, target: Pose, measured: Proprioception | None, now: Time, ahead: PosePath | None
+    ) -> TwistStamped:
         """Return the velocity that follows the target poses."""
-        return self._message(self._follower.follow(target, measured, now.nanoseconds), now)
+        pose = None if measured is None else measured.pose_tcp_in_base
+        return self._message(self._follower.follow(target, pose, now.nanoseconds), now)
 
     def stand_still(self, held: Pose, now: Time) -> TwistStamped:
         """Return a zero velocity."""
@@ -112,10 +118,19 @@ class CommandOutput:
         self._gripper_sent: float | None = None
         self._still_since_ns: int | None = None
 
-    def move(self, command: Command, measured: Pose, now: Time) -> None:
-        """Send a command; the gripper only when its decision has changed."""
+    def move(
+        self, command: Command, measured: Proprioception | None, now: Time, ahead: PosePath | None = None
+    ) -> None:
+        """Send a command; the gripper only when its decision has changed.
+
+        Args:
+            command: Guarded command.
+            measured: What is measured now; ``None`` when the robot's streams cannot be trusted: the arm brakes.
+            now: Time of the command.
+            ahead: The path that follows, beginning with ``command``; given when it differs from the one before.
+        """
         self._still_since_ns = None
-        self._publish(self._arm_publishers, self._arm.move(command.pose_tcp_in_base, measured, now))
+        self._publish(self._arm_publishers, self._arm.move(command.pose_tcp_in_base, measured, now, ahead))
         if command.gripper_open is not None and command.gripper_open != self._gripper_sent:
             self._gripper_sent = command.gripper_open
             value = command_from_open(
