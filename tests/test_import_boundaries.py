@@ -42,7 +42,7 @@ LAYERS = [
     ),
     ("control", ["policy_contract", "controller", "supervisor"]),
     ("model", ["model"]),
-    ("policy", ["checkpoint_card", "checkpoint", "streams", "policy"]),
+    ("policy", ["checkpoint_card", "checkpoint", "streams", "policy", "remote"]),
 ]
 USES_TORCH = {"model", "checkpoint", "streams", "policy"}
 

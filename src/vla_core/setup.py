@@ -12,7 +12,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "scipy", "PyYAML", "Pillow"],
+    install_requires=["setuptools", "numpy", "scipy", "PyYAML", "Pillow", "pyzmq", "msgpack"],
     extras_require={"test": ["pytest"], "model": ["torch", "transformers", "safetensors", "accelerate", "peft"]},
     zip_safe=False,
     maintainer="VLA suite maintainers",

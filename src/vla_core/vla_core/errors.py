@@ -47,5 +47,9 @@ class CheckpointError(VlaError):
     """A checkpoint directory is incomplete or does not fit the robot."""
 
 
+class PolicyUnreachableError(VlaError):
+    """A policy in another process gives no usable answer; its history is lost, and a later tick may succeed."""
+
+
 class InstructionError(VlaError):
     """A sentence cannot be used as an instruction."""
