@@ -31,6 +31,14 @@ ARGUMENTS = [
         description="Directory of the checkpoint; empty with sim:=true makes an UNTRAINED one",
     ),
     DeclareLaunchArgument(
+        "policy_server",
+        default_value="",
+        description="Address of a policy server (tcp://HOST:PORT); it runs the model, and no checkpoint is given",
+    ),
+    DeclareLaunchArgument(
+        "policy_keys", default_value="", description="Folder with the keys of this client of the policy server"
+    ),
+    DeclareLaunchArgument(
         "command_enabled",
         default_value="false",
         choices=["true", "false"],
@@ -59,9 +67,9 @@ def untrained_checkpoint(spec: Path) -> Path:
     return directory
 
 
-def checkpoint_path(checkpoint: str, spec: Path, is_simulated: bool) -> str:
+def checkpoint_path(checkpoint: str, spec: Path, is_simulated: bool, policy_server: str) -> str:
     """Return the checkpoint to load; a real robot never gets one that nobody has named."""
-    if checkpoint:
+    if checkpoint or policy_server:
         return checkpoint
     if not is_simulated:
         raise ValueError(
@@ -91,7 +99,9 @@ def start_nodes(context: LaunchContext) -> list:
                 value("params_file"),
                 {
                     "robot_spec": str(spec),
-                    "checkpoint": checkpoint_path(value("checkpoint"), spec, is_simulated),
+                    "checkpoint": checkpoint_path(value("checkpoint"), spec, is_simulated, value("policy_server")),
+                    "policy_server": value("policy_server"),
+                    "policy_keys": value("policy_keys"),
                     "device": value("device"),
                     "command_enabled": value("command_enabled") == "true",
                     "autostart": True,

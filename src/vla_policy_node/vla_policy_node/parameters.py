@@ -27,6 +27,16 @@ class PolicyNodeParameters:
     alternate_cameras: bool = knob(
         False, "Encode one camera per tick, in turn: cheaper, but the other picture is a tick old", read_only=True
     )
+    policy_server: str = knob(
+        "", "Address of a policy server (tcp://HOST:PORT) that runs the model instead of this node", read_only=True
+    )
+    policy_keys: str = knob("", "Folder with the keys of this client of the policy server", read_only=True)
+    policy_allow_plain_text: bool = knob(
+        False, "Talk to the policy server without keys: everybody on the way reads and changes it", read_only=True
+    )
+    policy_timeout_s: float = knob(
+        1.0, "Longest wait for the policy server in one tick", range=(0.05, 60.0), read_only=True
+    )
     command_enabled: bool = knob(
         False, "Send commands to the robot; false is shadow mode: they go to ~/shadow/* and the arm is never moved"
     )
