@@ -29,6 +29,8 @@ setup(
             "episode_recorder = vla_policy_node.recording.episode_recorder:main",
             "trial_logbook = vla_policy_node.trial_logbook:main",
             "record_keyboard = vla_policy_node.recording.record_keyboard:main",
+            "policy_server = vla_core.remote.serve:main",
+            "policy_keys = vla_core.remote.keys:main",
         ]
     },
 )
