@@ -18,6 +18,8 @@ from vla_policy_node.launch_support import end_the_others, environment, robot_sp
 
 # Holds in the source tree and in both kinds of install: config/ lies beside launch/.
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+# Where SROS 2 looks for this node's certificate (docs/security.md); without ROS_SECURITY_ENABLE only a name.
+ENCLAVE = "/vla/policy_node"
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -95,6 +97,7 @@ def start_nodes(context: LaunchContext) -> list:
             namespace="",
             output="screen",
             on_exit=end_the_others,
+            ros_arguments=["--enclave", ENCLAVE],
             parameters=[
                 value("params_file"),
                 {
