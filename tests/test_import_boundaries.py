@@ -38,9 +38,12 @@ LAYERS = [
     ("numbers", ["actions", "images", "robot_state"]),
     (
         "robot",
-        ["robot_spec", "codecs", "timeline", "twist", "guard", "observer", "chunk_schedule", "policy_clock"],
+        [
+            *("robot_spec", "codecs", "timeline", "twist", "guard", "observer", "chunk_schedule", "policy_clock"),
+            "kinematics",
+        ],
     ),
-    ("control", ["policy_contract", "controller", "supervisor"]),
+    ("control", ["policy_contract", "controller", "supervisor", "joint_following", "joint_trajectory"]),
     ("model", ["model"]),
     ("policy", ["checkpoint_card", "checkpoint", "streams", "policy", "remote"]),
 ]

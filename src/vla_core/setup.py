@@ -13,7 +13,11 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     install_requires=["setuptools", "numpy", "scipy", "PyYAML", "Pillow", "pyzmq", "msgpack"],
-    extras_require={"test": ["pytest"], "model": ["torch", "transformers", "safetensors", "accelerate", "peft"]},
+    extras_require={
+        "test": ["pytest"],
+        "model": ["torch", "transformers", "safetensors", "accelerate", "peft"],
+        "kinematics": ["mink", "mujoco", "qpsolvers", "daqp"],
+    },
     zip_safe=False,
     maintainer="VLA suite maintainers",
     maintainer_email="maintainers@vla-suite.dev",
