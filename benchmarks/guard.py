@@ -47,15 +47,17 @@ def main() -> None:
 
 def time_guard(spec: RobotSpec, size: float, name: str, times_ns: Times) -> None:
     """Time the guard alone on steps of ``size`` times what one command may do."""
-    guard, rng, previous = Guard(spec.limits), np.random.default_rng(0), START
+    guard, rng = Guard(spec.limits, 1.0 / spec.command.rate_hz), np.random.default_rng(0)
+    guard.begin(START)
     for _ in range(ROUNDS):
         offset_m, turn_rad = size * rng.uniform(-0.004, 0.004, 3), size * rng.uniform(-0.01, 0.01, 3)
         target = Pose.from_euler(START.position_m + offset_m, START.euler_xyz_rad + turn_rad)
         timed(times_ns, f"Guard.admit, {name}", lambda target=target: guard.admit(START, target))
+        way = np.stack([size * rng.uniform(-0.1, 0.1, 3), np.zeros(3)])
         timed(
             times_ns,
-            f"Guard.limit, {name}",
-            lambda previous=previous, target=target: guard.limit(previous, target, 0.02),
+            f"Guard.follow, {name}",
+            lambda target=target, way=way: guard.follow(target, way, 0.02),
         )
 
 

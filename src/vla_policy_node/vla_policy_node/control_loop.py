@@ -213,7 +213,8 @@ class ControlLoop:
         except ObservationRefusedError as found:
             refusal = found
         if self.supervisor.note_observation(refusal):
-            self.controller.guard.count_refused_observation()
+            assert refusal is not None, "news of an observation that is refused"
+            self.controller.guard.intervene("age", str(refusal))
 
     def _step_policy_if_due(self, now_ns: int, *, picture_arrived: bool) -> None:
         wants_observations = self.supervisor.verdict(now_ns).wants_observations

@@ -85,7 +85,7 @@ class Reporter:
             level = DiagnosticStatus.WARN
         trained = "" if loop.contract.is_trained else " (UNTRAINED policy: random weights)"
         values: dict[str, object] = {
-            f"guard.{stage.value}": count for stage, count in loop.controller.guard.interventions.items()
+            f"guard.{stage}": count for stage, count in loop.controller.guard.interventions.items()
         }
         values |= {
             f"latency.{stage.value}.p{percent}_ms": f"{loop.latency.percentile_ms(stage, percent):.2f}"

@@ -5,7 +5,7 @@ The path is that of a policy's actions on the robot: actions, guard, commands at
 table do not touch: a dataset does not tell where they were.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from vla_core.actions.action_space import ActionSpace
 from vla_core.controller import ActionController
 from vla_core.errors import VlaError
 from vla_core.geometry import FloatArray, Pose
-from vla_core.robot_spec import RobotSpec
+from vla_core.robot_spec import GuardStageName, RobotSpec
 from vla_core.units import NS_PER_S
 
 SETTLE_S = 0.4
@@ -95,12 +95,13 @@ class SimulatedArm:
         num_begun, times_s, poses = 0, [0.0], [table.arm_state().pose_tcp_in_base]
         for step in range(round(end_s / table.period_s)):
             if step % steps_per_command == 0:
-                while num_begun < len(actions) and num_begun * period_s <= table.time_s + _JUST_S:
+                # A command is due at the end of the step that it is sent for.
+                due_s = table.time_s + command_period_s
+                while num_begun < len(actions) and num_begun * period_s < due_s - _JUST_S:
                     measured = table.arm_state().pose_tcp_in_base
                     controller.begin(actions[num_begun], measured, _ns(num_begun * period_s))
                     num_begun += 1
-                # A command is due at the end of the step that it is sent for.
-                command = controller.command(_ns(table.time_s + command_period_s))
+                command = controller.command(_ns(due_s))
                 table.follow(self._goal_of(command.pose_tcp_in_base))
             table.step(table.period_s)
             times_s.append(table.time_s)
@@ -119,5 +120,5 @@ def _ns(time_s: float) -> int:
     return round(time_s * NS_PER_S)
 
 
-def _counted(interventions: Counter[Any]) -> dict[str, int]:
-    return {stage.value: count for stage, count in interventions.items() if count}
+def _counted(interventions: Mapping[GuardStageName, int]) -> dict[str, int]:
+    return {stage: count for stage, count in interventions.items() if count}

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A motion that can always be stopped: the guard's proof that no command leaves the limits.
+
+The motion is a curve in time, not a row of samples: for one command period a constant jerk, then the way to rest
+(``braking``). A new plan is taken only when all of it, rest included, is within speed, acceleration, jerk and
+workspace. Where no better plan passes, the one before goes on, and that one ends at rest inside the limits. So
+whatever is asked for, at whatever times, and also when nothing is asked for any more, the limits hold by
+construction.
+
+Rows are translation (m) and rotation (rad) of the TCP in base axes. The rotation vectors of successive commands
+are composed; within a plan they are added, which is exact to the order of the square of one command's rotation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vla_core.geometry import FloatArray, Pose
+from vla_core.guard.braking import Braking, ConstantJerk, MotionLimits, brake, norms
+from vla_core.guard.workspace import Workspace
+
+_WEAKENED = (0.6, 0.3, 0.1)
+_SHORTEST_S = 1e-5
+# What is nearer (m, rad) and slower (m/s, rad/s) than this is there.
+_NEAR, _SLOW = 1e-6, 1e-4
+_REST = np.zeros((2, 3))
+_ROUNDING = 1.0 + 1e-9
+# Of the way between two states, the quintic of least jerk needs these (Flash and Hogan 1985, for rest to rest).
+_PEAK_SPEED, _PEAK_ACCELERATION, _PEAK_JERK = 1.875, 5.7735, 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A constant jerk for ``begin_s``, then the way to rest."""
+
+    begin: ConstantJerk
+    begin_s: float
+    begin_way: FloatArray
+    braking: Braking
+
+    def at(self, elapsed_s: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return way, velocity and acceleration, (2, 3) each."""
+        if elapsed_s < self.begin_s:
+            return self.begin.at(elapsed_s)
+        way, velocity, acceleration = self.braking.at(elapsed_s - self.begin_s)
+        return self.begin_way + way, velocity, acceleration
+
+    @property
+    def way(self) -> FloatArray:
+        """(2, 3) from the start to rest."""
+        return self.begin_way + self.braking.way
+
+
+class SafeMotion:
+    """Moves a pose towards a reference within the limits. Not thread-safe.
+
+    Attributes:
+        pose: TCP in base, now.
+
+    Args:
+        limits: Largest speed, acceleration and jerk.
+        workspace: Where the TCP may be.
+        period_s: Time from one command to the next.
+    """
+
+    def __init__(self, limits: MotionLimits, workspace: Workspace, period_s: float) -> None:
+        self._limits, self._workspace = limits, workspace
+        half_speed = 0.5 * limits.speed
+        self._shortest_s = np.maximum(
+            3.0 * period_s,
+            np.maximum(np.sqrt(36.0 * half_speed / limits.jerk), 2.2 * half_speed / limits.acceleration),
+        )
+        self._plan: _Plan | None = None
+        self._elapsed_s = 0.0
+        self._passed: FloatArray = _REST
+        self._velocity: FloatArray = _REST
+        self._acceleration: FloatArray = _REST
+        self.pose = Pose.identity()
+
+    def begin(self, pose: Pose) -> None:
+        """Be at rest at a pose."""
+        self.pose = pose
+        self._rest()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the pose does not change any more by itself."""
+        return self._plan is None
+
+    @property
+    def rest_pose(self) -> Pose:
+        """Where the motion ends when nothing more is asked for."""
+        if self._plan is None:
+            return self.pose
+        way = self._plan.way - self._passed
+        return Pose(self.pose.position_m + way[0], Rotation.from_rotvec(way[1]) * self.pose.rotation)
+
+    def coast(self, dt_s: float) -> Pose:
+        """Go on for ``dt_s`` on the way to rest and return the pose there."""
+        if self._plan is None or dt_s <= 0.0:
+            return self.pose
+        self._elapsed_s += dt_s
+        way, self._velocity, self._acceleration = self._plan.at(self._elapsed_s)
+        step, self._passed = way - self._passed, way
+        self.pose = Pose(self.pose.position_m + step[0], Rotation.from_rotvec(step[1]) * self.pose.rotation)
+        if self._elapsed_s >= self._plan.begin_s + self._plan.braking.duration_s:
+            self._rest()
+        return self.pose
+
+    def brake(self) -> None:
+        """Come to rest as soon as the limits allow."""
+        if self._plan is not None:
+            self._adopt(np.zeros((2, 3)), 0.0)
+
+    def follow(self, reference: Pose, velocity: FloatArray, dt_s: float) -> bool:
+        """Go on for ``dt_s`` towards a moving reference; return whether the limits allow what that needs.
+
+        Args:
+            reference: Where to be then; TCP in base.
+            velocity: (2, 3) of the reference from then on.
+            dt_s: Time since the last command, seconds.
+        """
+        turn = (reference.rotation * self.pose.rotation.inv()).as_rotvec()
+        error = np.stack([reference.position_m - self.pose.position_m, turn]) - velocity * dt_s
+        if dt_s < _SHORTEST_S or self._has_arrived(error, velocity):
+            self.brake()
+            self.coast(dt_s)
+            return True
+        wanted = self._jerk_towards(error, velocity - self._velocity, dt_s)
+        within = self._shortened(wanted, dt_s)
+        is_free = np.allclose(within, wanted, rtol=1e-6, atol=1e-9)
+        is_followed = self._adopt(within, dt_s) or self._adopt_weakened(within, dt_s)
+        self.coast(dt_s)
+        return is_free and is_followed
+
+    def _has_arrived(self, error: FloatArray, velocity: FloatArray) -> bool:
+        return not velocity.any() and bool((np.abs(error) < _NEAR).all() and (np.abs(self._velocity) < _SLOW).all())
+
+    def _rest(self) -> None:
+        self._plan, self._elapsed_s = None, 0.0
+        self._passed = self._velocity = self._acceleration = _REST
+
+    def _adopt_weakened(self, jerk: FloatArray, dt_s: float) -> bool:
+        """Go as far towards the wanted jerk as the limits allow; always return False."""
+        _, _, kept = self._plan.at(self._elapsed_s + dt_s) if self._plan else (_REST, _REST, _REST)
+        kept_jerk = (kept - self._acceleration) / dt_s
+        any(self._adopt(kept_jerk + share * (jerk - kept_jerk), dt_s) for share in _WEAKENED)
+        return False
+
+    def _jerk_towards(self, error: FloatArray, error_rate: FloatArray, h: float) -> FloatArray:
+        """Return the (2, 3) jerk that, held for ``h`` seconds, leads to the reference and its velocity."""
+        limits = self._limits
+        gap, gap_rate = norms(error), norms(error_rate)
+        time_s = np.maximum.reduce(
+            [
+                self._shortest_s,
+                _PEAK_SPEED * gap / limits.speed,
+                np.sqrt(_PEAK_ACCELERATION * gap / limits.acceleration),
+                np.cbrt(_PEAK_JERK * gap / limits.jerk),
+                2.2 * gap_rate / limits.acceleration,
+                np.sqrt(36.0 * gap_rate / limits.jerk),
+            ]
+        )[:, None]
+        # Held for a period, so it is the mean over the period that counts, not the first value.
+        a = self._acceleration
+        jerk = 60.0 * error / time_s**3 + 36.0 * error_rate / time_s**2 - 9.0 * a / time_s
+        snap = -360.0 * error / time_s**4 - 192.0 * error_rate / time_s**3 + 36.0 * a / time_s**2
+        crackle = 720.0 * error / time_s**5 + 360.0 * error_rate / time_s**4 - 60.0 * a / time_s**3
+        mean: FloatArray = jerk + h / 2.0 * snap + h**2 / 6.0 * crackle
+        return mean
+
+    def _shortened(self, jerk: FloatArray, dt_s: float) -> FloatArray:
+        """Return a jerk that keeps jerk and acceleration within the limits for a time."""
+        limits, a = self._limits, self._acceleration
+        acceleration = _no_longer(a + _no_longer(jerk, limits.jerk) * dt_s, limits.acceleration)
+        return (acceleration - a) / dt_s
+
+    def _adopt(self, jerk: FloatArray, begin_s: float) -> bool:
+        """Make a plan the one that is followed, if all of it is within the limits."""
+        begin = ConstantJerk(self._velocity, self._acceleration, jerk)
+        way, velocity, acceleration = begin.at(begin_s)
+        if not self._is_within(begin, begin_s, velocity, acceleration):
+            return False
+        braking = brake(velocity, acceleration, self._limits)
+        if braking is None or not self._stays_inside(begin, begin_s, braking):
+            return False
+        self._plan, self._elapsed_s, self._passed = _Plan(begin, begin_s, way, braking), 0.0, _REST
+        return True
+
+    def _is_within(
+        self, begin: ConstantJerk, begin_s: float, velocity: FloatArray, acceleration: FloatArray
+    ) -> bool:
+        """Return whether a constant jerk keeps the limits; the velocity by its Bernstein coefficients."""
+        limits, middle = self._limits, begin.velocity + 0.5 * begin_s * begin.acceleration
+        speed = np.maximum(norms(velocity), norms(middle))
+        return bool(
+            (speed <= limits.speed * _ROUNDING).all()
+            and (norms(acceleration) <= limits.acceleration * _ROUNDING).all()
+            and (norms(begin.jerk) <= limits.jerk * _ROUNDING).all()
+        )
+
+    def _stays_inside(self, begin: ConstantJerk, begin_s: float, braking: Braking) -> bool:
+        begin_hull_m = begin.hull_m(self.pose.position_m, begin_s)
+        return self._workspace.allows(begin_hull_m) and self._workspace.allows(braking.hull_m(begin_hull_m[-1]))
+
+
+def _no_longer(vectors: FloatArray, longest: FloatArray) -> FloatArray:
+    """Return (2, 3) vectors, each scaled down to at most its (2,) length."""
+    lengths = norms(vectors)
+    return vectors * np.minimum(1.0, longest / np.maximum(lengths, 1e-12))[:, None]
