@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network that delays, loses, cuts and changes; a server that lies: no chunk but the answer to the tick."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from remote_bench import CONTRACT, CountingPolicy, asking, history_of, observation, server_keys, serving, spoiling
+from remote_bench import (
+    CONTRACT,
+    CountingPolicy,
+    asking,
+    history_of,
+    observation,
+    server_keys,
+    serving,
+    spoiling,
+    wait_until,
+)
 from zmq import POLLIN, ROUTER, Context
 
 from vla_core.errors import PolicyUnreachableError
@@ -112,20 +123,20 @@ def chunk(request: InferRequest, **changes: object) -> bytes:
 def lying(answer: Answer) -> Iterator[str]:
     """Run a server that welcomes everybody and answers ticks as it likes."""
     is_over = threading.Event()
-    with Context() as context, context.socket(ROUTER) as socket:
-        socket.linger = 0
-        port = socket.bind_to_random_port("tcp://127.0.0.1")
+    with Context() as context, context.socket(ROUTER) as router:
+        router.linger = 0
+        port = router.bind_to_random_port("tcp://127.0.0.1")
 
         def run() -> None:
             while not is_over.is_set():
-                if socket.poll(50, POLLIN):
-                    route, data = socket.recv_multipart()
+                if router.poll(50, POLLIN):
+                    route, data = router.recv_multipart()
                     request = decode_request(data)
                     if isinstance(request, Hello):
-                        socket.send_multipart([route, encode_welcome(b"s" * 16, CONTRACT)])
+                        router.send_multipart([route, encode_welcome(b"s" * 16, CONTRACT)])
                     elif isinstance(request, InferRequest):
                         for reply in answer(request):
-                            socket.send_multipart([route, reply])
+                            router.send_multipart([route, reply])
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -166,3 +177,33 @@ def test_an_answer_that_comes_twice_is_not_taken_for_the_next() -> None:
         with pytest.raises(PolicyUnreachableError, match=r"answer to request 1 .* expected one to 2"):
             remote.infer(observation(2), "go")
         remote.close()
+
+
+def test_something_that_listens_and_says_nothing_is_a_sentence(tmp_path: Path) -> None:
+    server_keys(tmp_path)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(PolicyUnreachableError, match=r"within 0\.5 s: something listens there"),
+        asking(f"tcp://127.0.0.1:{silent.getsockname()[1]}", 0.5, tmp_path / "client"),
+    ):
+        pass
+
+
+def test_a_client_whose_network_is_gone_frees_the_policy_within_seconds(tmp_path: Path) -> None:
+    with (
+        serving(CountingPolicy(), server_keys(tmp_path)) as address,
+        spoiling(address) as proxy,
+        asking(proxy.address, 5.0, tmp_path / "client") as first,
+    ):
+        first.infer(observation(), "go")
+        proxy.spoil_request = proxy.spoil_answer = lambda data: b""
+
+        def is_free() -> bool:
+            try:
+                with asking(address, 5.0, tmp_path / "client") as second:
+                    return history_of(second.infer(observation(), "go")) == 1
+            except PolicyUnreachableError:
+                time.sleep(0.2)
+                return False
+
+        wait_until(is_free, "the policy to be free", timeout_s=20.0)

@@ -18,6 +18,7 @@ from vla_core.checkpoint import save_checkpoint
 from vla_core.errors import ConfigError, PolicyUnreachableError
 from vla_core.policy import VlaPolicy
 from vla_core.remote import keys as keys_command
+from vla_core.remote import serve
 from vla_core.remote.encryption import require_choice
 from vla_core.remote.keys import load_client_keys, load_server_keys, make_keys
 
@@ -99,7 +100,7 @@ def test_plain_text_must_be_asked_for() -> None:
         require_choice(True, True, "--keys", "--allow-plain-text")
 
 
-def serve(*arguments: object) -> subprocess.Popen[str]:
+def start_server(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "vla_core.remote.serve", *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
@@ -108,7 +109,7 @@ def test_the_command_serves_a_checkpoint_and_ends_quietly(tmp_path: Path) -> Non
     checkpoint = save_checkpoint(tiny_checkpoint(), tmp_path / "checkpoint")
     make_keys(tmp_path)
     command = ["--checkpoint", checkpoint, "--bind", "tcp://127.0.0.1:*", "--device", "cpu"]
-    process = serve(*command, "--keys", tmp_path / "server")
+    process = start_server(*command, "--keys", tmp_path / "server")
     try:
         assert process.stderr is not None
         ready = next(line for line in process.stderr if "serving" in line)
@@ -133,15 +134,27 @@ def test_the_command_serves_a_checkpoint_and_ends_quietly(tmp_path: Path) -> Non
     [
         ([], "--keys is missing"),
         (["--keys", "nowhere"], "cannot be read as a key"),
-        (["--allow-plain-text"], "PLAIN TEXT"),
     ],
 )
 def test_the_command_refuses_with_a_sentence(arguments: list[str], words: str) -> None:
-    process = serve("--checkpoint", "nowhere", *arguments)
+    process = start_server("--checkpoint", "nowhere", *arguments)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert words in errors
     assert "Traceback" not in errors
+
+
+def test_plain_text_that_is_asked_for_is_warned_of(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert serve.main(["--checkpoint", "nowhere", "--allow-plain-text"]) == 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert "PLAIN TEXT" in caplog.text
+    assert "nowhere: no such directory" in capsys.readouterr().err
 
 
 def test_an_address_that_is_taken_is_a_sentence() -> None:

@@ -22,6 +22,12 @@ _BAD_HANDSHAKES = {
     zmq.Event.HANDSHAKE_FAILED_PROTOCOL,
     zmq.Event.HANDSHAKE_FAILED_AUTH,
 }
+_NOBODY = "nobody listens there. Is the server running, and is the address right?"
+_STUCK = "something listens there, but does not answer. Is it a policy server, and is it stuck?"
+_OTHER_KEYS = (
+    "a server is there, but the keys do not fit: it does not know this client's key, has another key itself, or "
+    "one side speaks plain text"
+)
 _WATCHED = _LOST | _BAD_HANDSHAKES | {zmq.Event.CONNECTED, zmq.Event.HANDSHAKE_SUCCEEDED}
 
 
@@ -112,19 +118,18 @@ class Connection:
             self._socket.connect(self._address)
         except zmq.ZMQError as error:
             raise ConfigError(
-                f"policy server '{self._address}': not an address that can be used ({error.strerror}). Give "
-                "tcp://HOST:PORT"
+                f"policy server '{self._address}': not an address that can be used "
+                f"({zmq.strerror(error.errno or 0)}). Give tcp://HOST:PORT"
             ) from None
-        reason = "nobody listens there. Is the server running, and is the address right?"
+        reason = _NOBODY
         while self._monitor.poll(_left_ms(deadline_s)):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 return
-            if event == zmq.Event.CONNECTED or event in _BAD_HANDSHAKES:
-                reason = (
-                    "a server is there, but the keys do not fit: it does not know this client's key, has another "
-                    "key itself, or one side speaks plain text"
-                )
+            if event == zmq.Event.CONNECTED and reason == _NOBODY:
+                reason = _STUCK
+            if event in _BAD_HANDSHAKES | _LOST:
+                reason = _OTHER_KEYS
             if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
                 break
         self._fail(f"no connection within {self._timeout_s:g} s: {reason}")

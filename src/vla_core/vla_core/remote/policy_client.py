@@ -8,6 +8,7 @@ chunk is returned only as the answer to the tick that was just sent, with its st
 import os
 import time
 from contextlib import suppress
+from dataclasses import fields
 
 from vla_core.errors import (
     CheckpointError,
@@ -140,9 +141,10 @@ class RemotePolicy:
             raise ConfigError(f"policy server {self._address}: {problem}")
         assert welcome.contract is not None
         if self._contract not in (None, welcome.contract):
+            changes = "; ".join(_differences(self._contract, welcome.contract))
             raise CheckpointError(
-                f"policy server {self._address}: it serves another policy now, with {welcome.contract}; it was "
-                f"{self._contract} at first. Configure the node again"
+                f"policy server {self._address}: it serves another policy now ({changes}). Configure the node "
+                "again"
             )
         return welcome.contract
 
@@ -175,6 +177,12 @@ class RemotePolicy:
             with suppress(Exception):  # what is wrong has been told already
                 self._connection.close()
             self._connection = None
+
+
+def _differences(before: PolicyContract | None, now: PolicyContract) -> list[str]:
+    names = [each.name for each in fields(PolicyContract)]
+    pairs = [(name, getattr(before, name), getattr(now, name)) for name in names]
+    return [f"{name} is {found}, was {expected}" for name, expected, found in pairs if found != expected]
 
 
 def _require_unicode(instruction: str) -> None:

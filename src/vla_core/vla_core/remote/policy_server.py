@@ -60,7 +60,7 @@ class PolicyServer:
         except zmq.ZMQError as error:
             self.close()
             raise ConfigError(
-                f"{bind}: nobody can listen there ({error.strerror}). Give tcp://ADDRESS:PORT"
+                f"{bind}: nobody can listen there ({zmq.strerror(error.errno or 0)}). Give tcp://ADDRESS:PORT"
             ) from None
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -96,6 +96,11 @@ class PolicyServer:
         except CodecError as error:
             _LOG.warning("refused a message: %s", error)
             reply = encode_refusal(RefusalCode.MALFORMED, str(error))
+        except Exception as error:  # whatever a model raises becomes a sentence for the robot
+            _LOG.exception("the policy failed")
+            self._session = None
+            sentence = f"the policy failed there: {type(error).__name__}: {error}"
+            reply = encode_refusal(RefusalCode.POLICY, sentence)
         if reply is not None and not self._send(route, reply):
             _LOG.warning("the client was gone before its answer")
 
@@ -144,14 +149,9 @@ class PolicyServer:
             if request.reset:
                 self._policy.reset()
             chunk = self._policy.infer(request.observation, request.instruction)
-            return encode_chunk(request.session, request.number, chunk)
         except InstructionError as error:
             return encode_refusal(RefusalCode.INSTRUCTION, str(error), request.number)
-        except Exception as error:  # whatever a model raises becomes a sentence for the robot
-            _LOG.exception("the policy failed")
-            self._session = None
-            sentence = f"the policy failed there: {type(error).__name__}: {error}"
-            return encode_refusal(RefusalCode.POLICY, sentence, request.number)
+        return encode_chunk(request.session, request.number, chunk)
 
     def _end(self, route: bytes, bye: Bye) -> None:
         if self._session is not None and (self._session.route, self._session.token) == (route, bye.session):
