@@ -14,7 +14,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
         (f"share/{package_name}/launch", glob("../../launch/*.launch.py")),
         (f"share/{package_name}/config", glob("../../config/*.yaml") + glob("../../config/*.xml")),
-        (f"share/{package_name}/config/robots", glob("../../config/robots/*.yaml")),
+        (f"share/{package_name}/config/robots", glob("../../config/robots/*.[yu]*")),  # specs and URDFs
     ],
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},
@@ -28,6 +28,7 @@ setup(
             "policy_node = vla_policy_node.policy_node:main",
             "episode_recorder = vla_policy_node.recording.episode_recorder:main",
             "trial_logbook = vla_policy_node.trial_logbook:main",
+            "tcp_pose_publisher = vla_policy_node.tcp_pose_publisher:main",
             "record_keyboard = vla_policy_node.recording.record_keyboard:main",
             "policy_server = vla_core.remote.serve:main",
             "policy_keys = vla_core.remote.keys:main",

@@ -111,7 +111,7 @@ def test_a_checkpoint_for_another_robot_is_refused_with_both_values(
     ("text", "replacement", "words"),
     [
         ("rate_hz: 50.0", "rate_hs: 50.0", "Did you mean 'rate_hz'"),
-        ("interface: target_pose", "interface: forward_position", "not supported yet"),
+        ("interface: target_pose", "interface: cartesian_velocity", "'cartesian_velocity'"),
     ],
 )
 def test_a_wrong_robot_spec_is_refused(ros: None, tmp_path: Path, text: str, replacement: str, words: str) -> None:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends guarded commands to the arm and the gripper of a robot spec, or to their shadows.
+
+With ``command_enabled`` false everything goes to ``~/shadow/*`` instead, and nothing here can move the arm.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.time import Time
+from std_msgs.msg import Float64MultiArray
+
+from vla_core.actions.gripper import command_from_open
+from vla_core.geometry import Pose
+from vla_core.joint_following import JointProblem
+from vla_core.observer import Proprioception
+from vla_core.robot_spec import RobotSpec
+from vla_core.types import Command, PosePath
+from vla_policy_node.outputs.arm_output import ArmOutput
+from vla_policy_node.outputs.gripper_output import GripperDwell, GripperOutput
+from vla_policy_node.outputs.gripper_topic import GripperTopicOutput
+from vla_policy_node.outputs.target_pose import TargetPoseOutput
+from vla_policy_node.outputs.twist import TwistOutput
+from vla_policy_node.robot_kinematics import robot_kinematics
+
+# A still command is repeated for this long, against a lost message; then other publishers have the topic.
+_STILL_REPEAT_NS = 500_000_000
+
+
+class CommandOutput:
+    """Sends guarded commands, or their shadow.
+
+    Attributes:
+        command_enabled: Whether commands go to the robot.
+
+    Args:
+        node: The node whose topics these are.
+        spec: The robot.
+        command_enabled: The attribute's first value.
+        folder: Folder of the robot spec; ``None`` for that of the node's parameter ``robot_spec``.
+
+    Raises:
+        ConfigError: The interface needs something that is not there: kinematics, a URDF, mink, control_msgs.
+    """
+
+    def __init__(self, node: Node, spec: RobotSpec, command_enabled: bool, folder: Path | None = None) -> None:
+        self.command_enabled = command_enabled
+        self._node = node
+        self._gripper_spec = spec.gripper
+        self._arm = _arm_output(node, spec, folder)
+        self._gripper = _gripper_output(node, spec)
+        self._dwell = GripperDwell(spec.gripper.min_dwell_s)
+        kind, topic = self._arm.message_type, spec.command.topic
+        self._arm_publisher = node.create_publisher(kind, topic, 1)
+        self._arm_shadow = node.create_publisher(kind, f"~/shadow/{topic}", 1)
+        gripper = spec.gripper.topic or spec.gripper.action
+        self._gripper_shadow = node.create_publisher(Float64MultiArray, f"~/shadow/{gripper}", 1)
+        self._still_since_ns: int | None = None
+
+    def move(
+        self, command: Command, measured: Proprioception | None, now: Time, ahead: PosePath | None = None
+    ) -> JointProblem | None:
+        """Send a command; the gripper only when its decision has changed.
+
+        Args:
+            command: Guarded command.
+            measured: What is measured now; ``None`` when the robot's streams cannot be trusted: the arm brakes.
+            now: Time of the command.
+            ahead: The path that follows, beginning with ``command``; given when it differs from the one before.
+
+        Returns:
+            Why the joints cannot do what the command asks, if they cannot; for the guard's stage ``joints``.
+        """
+        self._still_since_ns = None
+        message, problem = self._arm.move(command.pose_tcp_in_base, measured, now, ahead)
+        self._publish(message)
+        self._move_gripper(command.gripper_open, now.nanoseconds)
+        return problem
+
+    def stand_still(self, held: Pose, now: Time) -> bool:
+        """Send what makes the arm stand still; return False once it has been said often enough.
+
+        The gripper gets no command: it keeps what it holds.
+        """
+        if self._still_since_ns is None:
+            self._still_since_ns = now.nanoseconds
+        if now.nanoseconds - self._still_since_ns > _STILL_REPEAT_NS:
+            return False
+        self._publish(self._arm.stand_still(held, now))
+        return True
+
+    def release(self) -> None:
+        """Forget what was sent: the next motion starts from where the arm is, and the gripper is asked anew."""
+        self._arm.release()
+        self._dwell.release()
+        self._still_since_ns = None
+
+    def destroy(self) -> None:
+        """Remove the publishers and clients."""
+        self._gripper.destroy()
+        for publisher in (self._arm_publisher, self._arm_shadow, self._gripper_shadow):
+            self._node.destroy_publisher(publisher)
+
+    def _publish(self, message: Any) -> None:
+        if message is not None:
+            (self._arm_publisher if self.command_enabled else self._arm_shadow).publish(message)
+
+    def _move_gripper(self, decision: float | None, now_ns: int) -> None:
+        due = self._dwell.due(decision, now_ns)
+        if due is None:
+            return
+        gripper = self._gripper_spec
+        value = command_from_open(due, closed=gripper.command_closed, opened=gripper.command_open)
+        if not self.command_enabled:
+            self._gripper_shadow.publish(Float64MultiArray(data=[value]))
+        elif not self._gripper.send(value):
+            return  # nobody was there; it is tried again with the next command
+        self._dwell.note_sent(due, now_ns)
+
+
+def _arm_output(node: Node, spec: RobotSpec, folder: Path | None) -> ArmOutput:
+    """Return the interface in use. Those of the joints are imported only here: they need mink."""
+    if spec.command.interface == "target_pose":
+        return TargetPoseOutput(spec)
+    if spec.command.interface == "twist":
+        return TwistOutput(spec)
+    if folder is None:
+        folder = Path(str(node.get_parameter("robot_spec").value)).parent
+    kinematics = robot_kinematics(node, spec, folder)
+    if spec.command.interface == "forward_position":
+        from vla_policy_node.outputs.forward_position import ForwardPositionOutput
+
+        return ForwardPositionOutput(spec, kinematics)
+    from vla_policy_node.outputs.joint_trajectory import JointTrajectoryOutput
+
+    return JointTrajectoryOutput(spec, kinematics)
+
+
+def _gripper_output(node: Node, spec: RobotSpec) -> GripperOutput:
+    if spec.gripper.topic is not None:
+        return GripperTopicOutput(node, spec.gripper.topic)
+    from vla_policy_node.outputs.gripper_action import GripperActionOutput, control_msgs_action
+
+    assert spec.gripper.action is not None, "the gripper spec has checked it"
+    return GripperActionOutput(node, spec.gripper.action, *control_msgs_action(spec.gripper))
