@@ -59,8 +59,12 @@ def _load(options: argparse.Namespace) -> Policy:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # a second one would disturb the way out
+        signal.signal(each, _ignore)  # a second one would disturb the way out
     raise KeyboardInterrupt
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing; SIG_IGN instead makes Python complain of a signal that is on its way already."""
 
 
 def _parser() -> argparse.ArgumentParser:
