@@ -39,7 +39,7 @@ LAYERS = [
     (
         "robot",
         [
-            *("robot_spec", "codecs", "timeline", "twist", "guard", "observer", "chunk_schedule", "policy_clock"),
+            *("robot_spec", "codecs", "timeline", "twist", "guard", "observer", "schedules", "policy_clock"),
             "kinematics",
         ],
     ),

@@ -13,7 +13,6 @@ from typing import Any
 from rclpy.clock import Clock
 from rclpy.time import Time
 
-from vla_core.chunk_schedule import make_schedule
 from vla_core.controller import ActionController
 from vla_core.errors import InstructionError, ObservationRefusedError, RefusalKind
 from vla_core.instruction import clean_instruction
@@ -22,6 +21,7 @@ from vla_core.observer import Observer, Proprioception
 from vla_core.policy_clock import PolicyClock
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
+from vla_core.schedules import make_schedule
 from vla_core.supervisor import Reason, Supervisor, Verdict
 from vla_core.types import ActionChunk
 from vla_core.units import NS_PER_MS

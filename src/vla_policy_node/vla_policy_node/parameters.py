@@ -8,7 +8,7 @@ are in ``config/policy_node.param.yaml``; a test holds both equal.
 from dataclasses import dataclass
 from typing import get_args
 
-from vla_core.chunk_schedule import ScheduleName
+from vla_core.schedules import ScheduleName
 from vla_policy_node.knobs import knob
 
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from vla_core.actions.action_space import calvin_action
-from vla_core.chunk_schedule import make_schedule
 from vla_core.errors import CheckpointError
 from vla_core.geometry import FloatArray, Pose
 from vla_core.policy import VlaPolicy
 from vla_core.policy_contract import Policy, PolicyContract
+from vla_core.schedules import make_schedule
 from vla_core.streams import StreamOptions
 from vla_core.types import ActionChunk, Observation
 from vla_core.units import NS_PER_S

@@ -1,34 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which action of which chunk is due now.
+"""Schedules that execute one chunk at a time."""
 
-Both schedules share one contract: ``push`` takes a new chunk, ``due`` returns an action exactly once, when its
-time has come, and ``None`` otherwise; ``clear`` drops everything. Times are nanoseconds of one clock.
-"""
-
-from collections.abc import Callable
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
+from vla_core.schedules.contract import Action, TimedAction
 from vla_core.types import ActionChunk
 from vla_core.units import NS_PER_S
-
-Action = NDArray[np.float32]
-ScheduleName = Literal["first_action", "receding_horizon"]
-
-
-class ChunkSchedule(Protocol):
-    """Decides which action is executed when."""
-
-    def push(self, chunk: ActionChunk) -> None:
-        """Take a new chunk."""
-
-    def due(self, now_ns: int) -> Action | None:
-        """Return the (7,) action that becomes due at ``now_ns``, once; ``None`` when nothing does."""
-
-    def clear(self) -> None:
-        """Drop everything that is left."""
 
 
 class FirstAction:
@@ -48,6 +23,10 @@ class FirstAction:
             return None
         action: Action = chunk.actions[0]
         return action
+
+    def upcoming(self) -> list[TimedAction]:
+        """Return nothing: what follows is the first action of a chunk that has not come yet."""
+        return []
 
     def clear(self) -> None:
         """Drop the chunk that has not begun."""
@@ -78,7 +57,7 @@ class RecedingHorizon:
         """Return the action whose slot has begun; slots that were missed are skipped, not caught up."""
         if self._current is not None:
             slot = (now_ns - self._begin_ns) // round(self._current.period_s * NS_PER_S)
-            if slot < min(self._num_executed, len(self._current.actions)):
+            if slot < self._num_slots(self._current):
                 return self._take(self._current, slot)
         if self._newest is None:
             return None
@@ -86,9 +65,22 @@ class RecedingHorizon:
         self._begin_ns, self._next_slot = now_ns, 0
         return self._take(self._current, 0)
 
+    def upcoming(self) -> list[TimedAction]:
+        """Return the rest of the current chunk."""
+        if self._current is None:
+            return []
+        period_ns = round(self._current.period_s * NS_PER_S)
+        return [
+            (self._begin_ns + slot * period_ns, self._current.actions[slot])
+            for slot in range(self._next_slot, self._num_slots(self._current))
+        ]
+
     def clear(self) -> None:
         """Drop the rest of the current chunk and the one that waits."""
         self._current = self._newest = None
+
+    def _num_slots(self, chunk: ActionChunk) -> int:
+        return min(self._num_executed, len(chunk.actions))
 
     def _take(self, chunk: ActionChunk, slot: int) -> Action | None:
         if slot < self._next_slot:
@@ -96,12 +88,3 @@ class RecedingHorizon:
         self._next_slot = slot + 1
         action: Action = chunk.actions[slot]
         return action
-
-
-def make_schedule(name: ScheduleName, num_executed: int) -> ChunkSchedule:
-    """Return the schedule called ``name``; ``num_executed`` matters to ``receding_horizon`` alone."""
-    schedules: dict[ScheduleName, Callable[[], ChunkSchedule]] = {
-        "first_action": FirstAction,
-        "receding_horizon": lambda: RecedingHorizon(num_executed),
-    }
-    return schedules[name]()
