@@ -53,7 +53,6 @@ def test_whatever_is_asked_for_no_command_leaves_the_limits(
         position_m = START.position_m + rng.normal(scale=size_m, size=3)
         turn = Rotation.from_rotvec(rng.normal(scale=size_m, size=3))
         if rng.random() < 0.1:
-            motion.brake()
             motion.coast(DT_S)
         else:
             motion.follow(Pose(position_m, turn * START.rotation), rng.normal(scale=5 * size_m, size=(2, 3)), DT_S)
@@ -86,7 +85,6 @@ def test_at_any_moment_the_arm_can_be_stopped_within_the_limits(
     for _ in range(when):
         motion.follow(Pose(rng.uniform([-1, -1, -1], [2, 2, 2]), START.rotation), np.zeros((2, 3)), DT_S)
         record.add(motion.pose, DT_S)
-    motion.brake()
     end = motion.rest_pose
     speed, jerk = limits.max_speed_m_s, limits.max_jerk_m_s3
     longest_s = 2.0 * max(np.sqrt(6.0 * speed / jerk), 1.5 * speed / limits.max_acceleration_m_s2)

@@ -165,8 +165,7 @@ class Guard:
         return self.pose
 
     def brake(self, dt_s: float) -> Pose:
-        """Return the pose to command now, on the shortest way to rest."""
-        self._motion.brake()
+        """Return the pose to command now, on the way to rest."""
         self._reference = pose = self._motion.coast(dt_s)
         return pose
 

@@ -97,7 +97,7 @@ class SafeMotion:
         return Pose(self.pose.position_m + way[0], Rotation.from_rotvec(way[1]) * self.pose.rotation)
 
     def coast(self, dt_s: float) -> Pose:
-        """Go on for ``dt_s`` on the way to rest and return the pose there."""
+        """Go on for ``dt_s`` on the way to rest, the end of every plan, and return the pose there."""
         if self._plan is None or dt_s <= 0.0:
             return self.pose
         self._elapsed_s += dt_s
@@ -107,11 +107,6 @@ class SafeMotion:
         if self._elapsed_s >= self._plan.begin_s + self._plan.braking.duration_s:
             self._rest()
         return self.pose
-
-    def brake(self) -> None:
-        """Come to rest as soon as the limits allow."""
-        if self._plan is not None:
-            self._adopt(np.zeros((2, 3)), 0.0)
 
     def follow(self, reference: Pose, velocity: FloatArray, dt_s: float) -> bool:
         """Go on for ``dt_s`` towards a moving reference; return whether the limits allow what that needs.
@@ -124,7 +119,6 @@ class SafeMotion:
         turn = (reference.rotation * self.pose.rotation.inv()).as_rotvec()
         error = np.stack([reference.position_m - self.pose.position_m, turn]) - velocity * dt_s
         if dt_s < _SHORTEST_S or self._has_arrived(error, velocity):
-            self.brake()
             self.coast(dt_s)
             return True
         wanted = self._jerk_towards(error, velocity - self._velocity, dt_s)
