@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinematics in the node: what is missing is a sentence at configure; the TCP pose can come from the joints."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, spinning, wait_until
+from geometry_msgs.msg import PoseStamped
+from interface_bench import URDF, listening, spec_with
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from std_msgs.msg import String
+
+from vla_core.codecs.pose_stamped import decode_pose
+from vla_core.codecs.stamp import stamp_ns_of
+from vla_core.errors import ConfigError
+from vla_core.geometry import angle_rad, distance_m
+from vla_policy_node.policy_node import PolicyNode
+from vla_policy_node.tcp_pose_publisher import TcpPosePublisher
+
+pytestmark = pytest.mark.ros
+
+
+def configure(spec: str) -> tuple[str, str]:
+    """Try to configure a node; return the transition's result and what the status says."""
+    overrides = [Parameter("robot_spec", value=spec)]
+    node, listener = PolicyNode(lambda *_: SwingingPolicy(CONTRACT), parameter_overrides=overrides), Probe()
+    with spinning(listener):
+        try:
+            wait_until(lambda: listener.status is not None, "a status")
+            listener.statuses.clear()
+            result = node.trigger_configure().name
+            wait_until(lambda: listener.status is not None, "a status")
+            return result, listener.statuses[-1].detail
+        finally:
+            node.destroy_node()
+
+
+JOINTS = ("interface: target_pose", "interface: forward_position")
+TOPIC = ("urdf: sim_arm.urdf", "urdf_topic: robot_description")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            [JOINTS, (SIM_ARM.read_text().partition("\nkinematics:\n")[2], ""), ("\nkinematics:\n", "")],
+            "kinematics",
+        ),
+        ([JOINTS, ("urdf: sim_arm.urdf", "urdf: nowhere.urdf")], "nowhere.urdf does not exist"),
+        ([JOINTS, ("tip_link: hand", "tip_link: flange")], "tip_link 'flange' is no link"),
+        ([JOINTS, TOPIC], "nothing was heard on 'robot_description' in 5 s"),
+    ],
+)
+def test_a_joint_interface_without_what_it_needs_is_refused(
+    ros: None, tmp_path: Path, changes: list[tuple[str, str]], words: str
+) -> None:
+    result, why = configure(spec_with(tmp_path, *changes))
+    assert result == TransitionCallbackReturn.FAILURE.name
+    assert words in why
+
+
+def test_the_urdf_may_come_from_its_latched_topic(robot: Probe, tmp_path: Path) -> None:
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = robot.create_publisher(String, "robot_description", latched)
+    publisher.publish(String(data=URDF.read_text()))
+    try:
+        with closed_loop(robot, robot_spec=spec_with(tmp_path, JOINTS, TOPIC)) as loop:
+            loop.run()
+    finally:
+        robot.destroy_publisher(publisher)
+
+
+def test_the_pose_by_forward_kinematics_is_that_of_the_simulator(robot: Probe, tmp_path: Path) -> None:
+    spec = spec_with(tmp_path, ("topic: tcp_pose", "topic: computed/tcp_pose\n  source: joints"))
+    node = TcpPosePublisher(parameter_overrides=[Parameter("robot_spec", value=spec)])
+    with (
+        listening(robot, PoseStamped, "tcp_pose", qos_profile_sensor_data) as wanted,
+        listening(robot, PoseStamped, "computed/tcp_pose") as found,
+        closed_loop(robot) as loop,
+        spinning(node),
+    ):
+        loop.run()
+        wait_until(lambda: len(found) > 100, "computed poses")
+    told = {stamp_ns_of(message): decode_pose(message, "base_link") for message in list(wanted)}
+    pairs = [
+        (told[stamp_ns_of(message)], decode_pose(message, "base_link"))
+        for message in list(found)
+        if stamp_ns_of(message) in told
+    ]
+    assert len(pairs) > 50
+    assert max(distance_m(*pair) for pair in pairs) < 1e-6
+    assert max(angle_rad(*pair) for pair in pairs) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([], "source is 'topic'"),
+        ([("topic: tcp_pose", "topic: tcp_pose\n  source: joints"), ("urdf: sim", "urdf: no")], "does not exist"),
+    ],
+)
+def test_a_publisher_of_the_pose_that_cannot_work_says_why(
+    ros: None, tmp_path: Path, changes: list[tuple[str, str]], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        TcpPosePublisher(parameter_overrides=[Parameter("robot_spec", value=spec_with(tmp_path, *changes))])
+
+
+def test_without_tf_the_publisher_of_the_pose_says_so(ros: None, tmp_path: Path) -> None:
+    if importlib.util.find_spec("tf2_ros") is not None:
+        pytest.skip("tf2_ros is installed here")
+    spec = spec_with(tmp_path, ("topic: tcp_pose", "topic: tcp_pose\n  source: tf"))
+    with pytest.raises(ConfigError, match="needs the ROS package tf2_ros"):
+        TcpPosePublisher(parameter_overrides=[Parameter("robot_spec", value=spec)])
