@@ -11,7 +11,13 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from vla_policy_node.launch_support import end_the_others, environment, robot_spec_path, simulated_robot
+from vla_policy_node.launch_support import (
+    end_the_others,
+    environment,
+    robot_spec_path,
+    simulated_robot,
+    tcp_pose_publisher,
+)
 
 # Holds in the source tree and in both kinds of install: config/ lies beside launch/.
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -69,7 +75,8 @@ def start_nodes(context: LaunchContext) -> list:
             },
         ],
     )
-    return [recorder, simulated_robot(spec, int(value("seed")))] if value("sim") == "true" else [recorder]
+    nodes = [recorder, *tcp_pose_publisher(spec)]
+    return [*nodes, simulated_robot(spec, int(value("seed")))] if value("sim") == "true" else nodes
 
 
 def generate_launch_description() -> LaunchDescription:

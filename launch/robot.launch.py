@@ -14,7 +14,13 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
-from vla_policy_node.launch_support import end_the_others, environment, robot_spec_path, simulated_robot
+from vla_policy_node.launch_support import (
+    end_the_others,
+    environment,
+    robot_spec_path,
+    simulated_robot,
+    tcp_pose_publisher,
+)
 
 # Holds in the source tree and in both kinds of install: config/ lies beside launch/.
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -110,7 +116,8 @@ def start_nodes(context: LaunchContext) -> list:
                     "autostart": True,
                 },
             ],
-        )
+        ),
+        *tcp_pose_publisher(spec),
     ]
     if is_simulated:
         nodes.append(simulated_robot(spec, int(value("seed"))))

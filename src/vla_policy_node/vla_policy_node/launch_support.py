@@ -9,6 +9,8 @@ from launch import LaunchContext
 from launch.actions import SetEnvironmentVariable, Shutdown
 from launch_ros.actions import Node
 
+from vla_core.robot_spec import RobotSpec
+
 
 def robot_spec_path(config: Path, robot: str) -> Path:
     """Return the path of a robot spec given by name or by path.
@@ -42,6 +44,22 @@ def simulated_robot(spec: Path, seed: int) -> Node:
         on_exit=end_the_others,
         parameters=[{"robot_spec": str(spec), "seed": seed}],
     )
+
+
+def tcp_pose_publisher(spec: Path) -> list[Node]:
+    """Return the node that publishes the TCP pose, for a robot whose driver does not."""
+    if RobotSpec.load(spec).tcp_pose.source == "topic":
+        return []
+    return [
+        Node(
+            package="vla_policy_node",
+            executable="tcp_pose_publisher",
+            name="tcp_pose_publisher",
+            output="screen",
+            on_exit=end_the_others,
+            parameters=[{"robot_spec": str(spec)}],
+        )
+    ]
 
 
 def environment(config: Path, **more: str) -> list[SetEnvironmentVariable]:
