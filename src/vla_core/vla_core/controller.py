@@ -54,6 +54,11 @@ class ActionController:
         """Whether there is a pose to command."""
         return self._sent_ns is not None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the arm is at rest or coming to rest."""
+        return self._is_held
+
     def why_not_move(self, measured: Pose) -> str | None:
         """Return why the arm may not be moved from ``measured``; ``None`` when it may."""
         return self.guard.why_not_start_at(measured, self._command_spec.reanchor_m)

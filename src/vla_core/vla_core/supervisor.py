@@ -42,6 +42,12 @@ class Reason(IntEnum):
     ACTION_LATE = 14
     INTERNAL_ERROR = 15
     POSE_IMPLAUSIBLE = 16
+    GUARD_HOLD = 17
+    GUARD_STOP = 18
+    SECOND_PUBLISHER = 19
+    TAKEN_OVER = 20
+    DEAD_MAN = 21
+    POLICY_UNREACHABLE = 22
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,12 @@ class Verdict:
     @property
     def wants_observations(self) -> bool:
         """Whether the policy is to be stepped: while it runs, and while it holds, so that it can go on."""
-        return self.state in (State.RUNNING, State.HOLDING)
+        return self.state in (State.RUNNING, State.HOLDING) and not self.is_driven_by_others
+
+    @property
+    def is_driven_by_others(self) -> bool:
+        """Whether a person or another program moves the arm, so that even a still command would disturb."""
+        return self.reason in (Reason.TAKEN_OVER, Reason.SECOND_PUBLISHER)
 
 
 _Cause = tuple[Reason, str]
@@ -77,6 +88,8 @@ _REFUSAL_REASONS = {
     RefusalKind.FROZEN: Reason.STREAM_FROZEN,
     RefusalKind.INVALID: Reason.STREAM_INVALID,
 }
+# The most important first.
+_KEPT_BY_OTHERS = (Reason.TAKEN_OVER, Reason.DEAD_MAN, Reason.SECOND_PUBLISHER)
 
 
 class Supervisor:
@@ -99,6 +112,7 @@ class Supervisor:
         self._observation: _Cause | None = None
         self._action: _Cause | None = None
         self._pose: _Cause | None = None
+        self._others: dict[Reason, str] = {}
         self._progress_ns: int | None = None
 
     def begin(self) -> None:
@@ -106,6 +120,7 @@ class Supervisor:
         self._is_active = self._is_armed = False
         self.instruction = self._instruction_refusal = None
         self._failure = self._observation = self._action = self._pose = None
+        self._others = {}
         self._progress_ns = None
 
     def activate(self) -> None:
@@ -121,7 +136,11 @@ class Supervisor:
         """Latch the emergency stop when the button is pressed; releasing it does not end the stop."""
         self._is_estop_pressed = pressed
         if pressed:
-            self._is_armed, self._is_estopped = False, True
+            self.latch_estop()
+
+    def latch_estop(self) -> None:
+        """Latch the emergency stop without a button that is held."""
+        self._is_armed, self._is_estopped = False, True
 
     def disarm(self) -> None:
         """Forbid motion until ``arm``."""
@@ -159,13 +178,29 @@ class Supervisor:
         self._observation = None if refusal is None else (_REFUSAL_REASONS[refusal.kind], str(refusal))
         return was_fine and refusal is not None
 
-    def note_action(self, problem: str | None) -> None:
-        """Remember what is wrong with the numbers of the newest action; ``None`` when nothing is."""
-        self._action = None if problem is None else (Reason.ACTION_NOT_FINITE, problem)
+    def note_action(self, problem: str | None, reason: Reason = Reason.ACTION_NOT_FINITE) -> None:
+        """Remember what is wrong with the newest action, or why there is none; ``None`` when nothing is."""
+        self._action = None if problem is None else (reason, problem)
 
-    def note_pose(self, problem: str | None) -> None:
-        """Remember why the arm may not be moved from where it is measured; ``None`` when it may."""
+    def note_others(self, reason: Reason, problem: str | None) -> bool:
+        """Remember that somebody else keeps the arm (``None``: not any more); return whether that is news.
+
+        Args:
+            reason: ``TAKEN_OVER``, ``SECOND_PUBLISHER`` or ``DEAD_MAN``.
+            problem: A sentence for people.
+        """
+        was_there = reason in self._others
+        if problem is None:
+            self._others.pop(reason, None)
+        else:
+            self._others[reason] = problem
+        return was_there != (problem is not None)
+
+    def note_pose(self, problem: str | None) -> bool:
+        """Remember why the arm may not be moved from its pose (``None``: it may); return whether that is news."""
+        was_fine = self._pose is None
         self._pose = None if problem is None else (Reason.POSE_IMPLAUSIBLE, problem)
+        return was_fine and problem is not None
 
     def note_progress(self, now_ns: int) -> None:
         """Remember that a usable action has come, or that waiting for one begins."""
@@ -182,7 +217,8 @@ class Supervisor:
         for state, cause in (
             (State.STOPPED, self._why_stopped()),
             (State.IDLE, self._why_idle()),
-            (State.HOLDING, self._observation or self._pose or self._action or self._why_late(now_ns)),
+            (State.HOLDING, self._why_kept() or self._observation or self._pose or self._action),
+            (State.HOLDING, self._why_late(now_ns)),
         ):
             if cause is not None:
                 return Verdict(state, *cause)
@@ -203,6 +239,9 @@ class Supervisor:
         if not self.instruction:
             return Reason.INSTRUCTION_EMPTY, "an empty instruction stopped the arm; publish a sentence to go on"
         return None
+
+    def _why_kept(self) -> _Cause | None:
+        return next(((reason, self._others[reason]) for reason in _KEPT_BY_OTHERS if reason in self._others), None)
 
     def _why_late(self, now_ns: int) -> _Cause | None:
         if self._progress_ns is None or not self.is_too_old(self._progress_ns, now_ns):

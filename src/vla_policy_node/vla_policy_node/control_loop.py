@@ -14,20 +14,24 @@ from rclpy.clock import Clock
 from rclpy.time import Time
 
 from vla_core.controller import ActionController
-from vla_core.errors import InstructionError, ObservationRefusedError, RefusalKind
+from vla_core.errors import InstructionError, ObservationRefusedError, PolicyUnreachableError, RefusalKind
+from vla_core.geometry import Pose
 from vla_core.instruction import clean_instruction
 from vla_core.latency import LatencyMeter
 from vla_core.observer import Observer, Proprioception
 from vla_core.policy_clock import PolicyClock
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
-from vla_core.schedules import make_schedule
+from vla_core.soft_start import SoftStart
 from vla_core.supervisor import Reason, Supervisor, Verdict
-from vla_core.types import ActionChunk
+from vla_core.types import ActionChunk, Command
 from vla_core.units import NS_PER_MS
 from vla_policy_node.inference_thread import InferenceRequest, InferenceResult, InferenceThread
 from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.parameters import PolicyNodeParameters
+
+# Stages that hold the arm for as long as the supervisor knows a reason of its own.
+_FOUND_ELSEWHERE = ("age", "start")
 
 
 class ControlLoop:
@@ -42,6 +46,7 @@ class ControlLoop:
         clock: Spacing of the policy's ticks.
         latency: Stages of the last actions.
         output: Where commands go.
+        parameters: The operator's knobs.
         num_actions: Policy actions begun.
         last_inference_ms: Wall time of the last inference; NaN before the first.
 
@@ -86,8 +91,10 @@ class ControlLoop:
         self._undecodable: ObservationRefusedError | None = None
         self._measured: Proprioception | None = None
         self._due: InferenceResult | None = None
-        self._parameters = parameters
-        self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
+        self.parameters = parameters
+        self._schedule = parameters.make_schedule()
+        self._soft_start = SoftStart(spec.limits.soft_start_s)
+        self._wants_path = spec.command.interface == "joint_trajectory"
         supervisor.begin()
         supervisor.action_timeout_s = parameters.action_timeout_s
         self._thread = InferenceThread(policy, wake)
@@ -104,9 +111,9 @@ class ControlLoop:
 
     def apply(self, parameters: PolicyNodeParameters) -> None:
         """Take changed parameters."""
-        old, self._parameters = self._parameters, parameters
-        if (old.schedule, old.num_executed) != (parameters.schedule, parameters.num_executed):
-            self._schedule = make_schedule(parameters.schedule, parameters.num_executed)
+        old, self.parameters = self.parameters, parameters
+        if not old.has_schedule_of(parameters):
+            self._schedule = parameters.make_schedule()
         self.supervisor.action_timeout_s = parameters.action_timeout_s
         if parameters.command_enabled != self.output.command_enabled:
             self._stand_still(self._ros_clock.now())
@@ -127,6 +134,7 @@ class ControlLoop:
         """Allow motion again, from the measured pose and without history; return why not, if not."""
         problem = self.supervisor.arm()
         if problem is None:
+            self.controller.guard.forget_trip(armed=True)
             self.forget_history()
         return problem
 
@@ -140,6 +148,17 @@ class ControlLoop:
         self.supervisor.press_estop(pressed)
         if pressed:
             self._stand_still(self._ros_clock.now())
+
+    def latch_estop(self) -> None:
+        """Stand still at once, until ``arm``; there is no button to be released."""
+        self.supervisor.latch_estop()
+        self._stand_still(self._ros_clock.now())
+
+    def note_others(self, reason: Reason, problem: str | None) -> None:
+        """Take that somebody else keeps the arm, or (``None``) does not any more: then motion begins anew."""
+        if self.supervisor.note_others(reason, problem):
+            self._stand_still(self._ros_clock.now())
+            self.forget_history()
 
     def fail(self, sentence: str) -> None:
         """Stand still until ``arm``, because something in the node has gone wrong."""
@@ -159,7 +178,7 @@ class ControlLoop:
             self.supervisor.note_progress(now.nanoseconds)
             if not sentence:
                 self._stand_still(now)
-            if not sentence or self._parameters.on_new_instruction == "reset":
+            if not sentence or self.parameters.on_new_instruction == "reset":
                 self.forget_history()
         return None
 
@@ -208,13 +227,20 @@ class ControlLoop:
         try:
             self.observer.require_fresh(now_ns)
             self._measured = self.observer.measured(now_ns)
-            self.supervisor.note_pose(self.controller.why_not_move(self._measured.pose_tcp_in_base))
+            self._look_at_pose(self._measured.pose_tcp_in_base)
             refusal = self._undecodable
         except ObservationRefusedError as found:
             refusal = found
         if self.supervisor.note_observation(refusal):
             assert refusal is not None, "news of an observation that is refused"
             self.controller.guard.intervene("age", str(refusal))
+            self._note_trip()
+
+    def _look_at_pose(self, measured: Pose) -> None:
+        problem = self.controller.why_not_move(measured)
+        if self.supervisor.note_pose(problem):
+            self.controller.guard.intervene("start", str(problem))
+            self._note_trip()
 
     def _step_policy_if_due(self, now_ns: int, *, picture_arrived: bool) -> None:
         wants_observations = self.supervisor.verdict(now_ns).wants_observations
@@ -251,6 +277,9 @@ class ControlLoop:
             self.clock.note_step(result.request.observation.stamp_ns)
             self._on_chunk(result)
             self._take_chunk(result, result.outcome, now_ns)
+        elif isinstance(result.outcome, PolicyUnreachableError):
+            self._drop_actions()
+            self.supervisor.note_action(str(result.outcome), Reason.POLICY_UNREACHABLE)
         elif not isinstance(result.outcome, InstructionError):
             self.supervisor.note_failure(Reason.INFERENCE_ERROR, f"the policy failed: {result.outcome!r}")
         elif result.request.instruction == self.supervisor.instruction:
@@ -259,8 +288,7 @@ class ControlLoop:
     def _take_chunk(self, result: InferenceResult, chunk: ActionChunk, now_ns: int) -> None:
         if not self.controller.guard.are_finite(chunk.actions):
             self._drop_actions()
-            sentence = "the policy gave an action that is not finite; the arm holds until it gives a good one"
-            self.supervisor.note_action(sentence)
+            self._note_trip()
             return
         self.supervisor.note_action(None)
         if self.supervisor.is_too_old(chunk.stamp_ns, now_ns):
@@ -284,11 +312,36 @@ class ControlLoop:
             self._release()
         if not self.controller.is_anchored:
             self.controller.anchor(pose, now.nanoseconds)
+            self._soft_start.begin(now.nanoseconds)
         action = self._schedule.due(now.nanoseconds)
-        if action is not None and self.controller.begin(action, pose, now.nanoseconds):
-            self.num_actions += 1
-        self.output.move(self.controller.command(now.nanoseconds), measured, now)
+        if action is not None:
+            share = self._soft_start.share(now.nanoseconds)
+            self.num_actions += self.controller.begin(action, pose, now.nanoseconds, share)
+        command = self.controller.command(now.nanoseconds)
+        self._send(command, measured, now, is_new_path=action is not None)
         self._measure_latency()
+
+    def _send(self, command: Command, measured: Proprioception | None, now: Time, *, is_new_path: bool) -> None:
+        """Send a command and, where the interface wants it, the path that begins with it."""
+        ahead = None
+        if self._wants_path and is_new_path:
+            ahead = self.controller.path_ahead(self._schedule.upcoming(), now.nanoseconds)
+        problem = self.output.move(command, measured, now, ahead)
+        if problem is not None:
+            self.controller.guard.intervene("joints", problem.sentence, can_clamp=problem.can_clamp)
+        self._note_trip()
+
+    def _note_trip(self) -> None:
+        """Tell the supervisor what the guard does not let pass."""
+        trip = self.controller.guard.trip
+        if trip is None:
+            return
+        if trip.needs_arming:
+            self.supervisor.note_failure(Reason.GUARD_STOP, f"{trip.detail}. Find the cause, then call ~/arm")
+        elif trip.stage not in _FOUND_ELSEWHERE:
+            reason = Reason.ACTION_NOT_FINITE if trip.stage == "finite" else Reason.GUARD_HOLD
+            sentence = f"{trip.detail}; the arm holds until the policy asks for something that passes"
+            self.supervisor.note_action(sentence, reason)
 
     def _measure_latency(self) -> None:
         result, self._due = self._due, None
@@ -305,16 +358,23 @@ class ControlLoop:
         )
 
     def _stand_still(self, now: Time) -> None:
-        """Hold the pose commanded last (zero velocity for velocity interfaces); then let go of the arm."""
+        """Come to rest within the limits, say so for a while (a pose, zero velocity), then let go of the arm."""
         self._drop_actions()
         if self.controller.has_been_silent(now.nanoseconds):
             self._release()
         if not self.controller.is_anchored:
             return
+        guard = self.controller.guard
+        was_moving = not self.controller.is_held
         self.controller.hold(now.nanoseconds)
         held = self.controller.command(now.nanoseconds).pose_tcp_in_base
-        if not self.output.stand_still(held, now):
+        if not guard.is_at_rest:
+            self._send(Command(held, None), None, now, is_new_path=was_moving)
+        elif not self.output.stand_still(held, now) or self._is_driven_by_others(now):
             self._release()
+
+    def _is_driven_by_others(self, now: Time) -> bool:
+        return self.supervisor.verdict(now.nanoseconds).is_driven_by_others
 
     def _drop_actions(self) -> None:
         """Forget what has not been begun; no command follows from it, so it has no latency."""

@@ -8,7 +8,7 @@ are in ``config/policy_node.param.yaml``; a test holds both equal.
 from dataclasses import dataclass
 from typing import get_args
 
-from vla_core.schedules import ScheduleName
+from vla_core.schedules import ChunkSchedule, ScheduleName, make_schedule
 from vla_policy_node.knobs import knob
 
 
@@ -42,9 +42,36 @@ class PolicyNodeParameters:
     )
     schedule: str = knob("first_action", "Which actions of a chunk are executed", one_of=get_args(ScheduleName))
     num_executed: int = knob(1, "Actions of each chunk that receding_horizon executes", range=(1, 100))
+    ensemble_decay: float = knob(
+        0.3, "How fast older chunks lose weight in temporal_ensemble, per period of the policy", range=(0.0, 100.0)
+    )
+    num_blended: int = knob(2, "Actions over which overlap_blend fades a new chunk in", range=(0, 100))
     on_new_instruction: str = knob(
         "reset", "What a new sentence does to history and to the rest of the chunk", one_of=("reset", "keep")
     )
     action_timeout_s: float = knob(1.0, "Without a new action for longer the node holds", range=(0.05, 60.0))
+    require_deadman: bool = knob(
+        False, "Hold unless true keeps coming on vla/deadman (std_msgs/Bool): a button that a person holds"
+    )
+    deadman_timeout_s: float = knob(
+        0.3, "A dead-man message older than this counts as released", range=(0.05, 5.0)
+    )
+    black_box_dir: str = knob(
+        "~/.ros/vla_black_box", "Folder for what happened before the arm was stopped; empty: none", read_only=True
+    )
+    black_box_s: float = knob(20.0, "Seconds that the black box keeps", range=(1.0, 600.0), read_only=True)
     status_rate_hz: float = knob(5.0, "Rate of ~/status between changes", range=(0.2, 50.0), read_only=True)
     autostart: bool = knob(False, "Configure and activate at start", read_only=True)
+
+    def make_schedule(self) -> ChunkSchedule:
+        """Return a new schedule."""
+        return make_schedule(*self._schedule_settings)
+
+    def has_schedule_of(self, other: "PolicyNodeParameters") -> bool:
+        """Return whether the schedules are made alike."""
+        return self._schedule_settings == other._schedule_settings
+
+    @property
+    def _schedule_settings(self) -> tuple[ScheduleName, int, float, int]:
+        name: ScheduleName = self.schedule  # type: ignore[assignment]
+        return name, self.num_executed, self.ensemble_decay, self.num_blended

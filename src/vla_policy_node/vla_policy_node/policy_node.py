@@ -53,6 +53,7 @@ class PolicyNode(LifecycleNode):
         self.create_service(Trigger, "~/reset", self._answer(_reset))
         self.create_service(Trigger, "~/arm", self._answer(_arm))
         self.create_service(Trigger, "~/disarm", self._answer(_disarm))
+        self.create_service(Trigger, "~/estop", self._on_estop)
         self._say_why_inactive("the node is not configured")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -128,6 +129,15 @@ class PolicyNode(LifecycleNode):
             self._running.at_edge(lambda loop: loop.apply(read_knobs(self, PolicyNodeParameters)))(
                 self._running.loop
             )
+
+    def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Latch the emergency stop, configured or not."""
+        if self._running is None:
+            self._supervisor.latch_estop()
+        else:
+            self._running.loop.latch_estop()
+        response.success, response.message = True, "stopped; call ~/arm to go on"
+        return response
 
     def _answer(self, act: Callable[[ControlLoop], str | None]) -> Callable[[Any, Any], Trigger.Response]:
         """Return a service callback that acts on the control loop and answers with the problem, if any."""

@@ -16,6 +16,7 @@ from vla_core.supervisor import Supervisor, Verdict
 from vla_core.types import ActionChunk
 from vla_core.units import NS_PER_S
 from vla_msgs.msg import Instruction
+from vla_policy_node.arm_authority import ArmAuthority
 from vla_policy_node.control_loop import ControlLoop
 from vla_policy_node.execute_instruction import ExecuteInstructionServer
 from vla_policy_node.inference_thread import InferenceResult
@@ -26,6 +27,8 @@ from vla_policy_node.reporting import Reporter
 
 # Period of the diagnostics, and of the look for latched publishers.
 _SLOW_PERIOD_S = 0.5
+# Period of the look at the dead-man button and at other publishers of commands.
+_WATCH_PERIOD_S = 0.05
 
 
 class RunningPolicy:
@@ -120,11 +123,17 @@ class RunningPolicy:
         ]
         for topic in self._spoken:
             opened.callback(topic.destroy)
+        self._authority = ArmAuthority(node, self.loop.spec.command.topic, self.at_edge(self.loop.note_others))
+        opened.callback(self._authority.destroy)
 
     def _open_timers(self, opened: ExitStack, command_period_s: float) -> None:
         # A simulated clock may stand still; the watch over the arm may not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        callbacks = {self._on_command_timer: command_period_s, self._on_slow_timer: _SLOW_PERIOD_S}
+        callbacks = {
+            self._on_command_timer: command_period_s,
+            self._on_watch_timer: _WATCH_PERIOD_S,
+            self._on_slow_timer: _SLOW_PERIOD_S,
+        }
         for callback, period_s in callbacks.items():
             timer = self._node.create_timer(period_s, self.at_edge(callback), clock=steady)
             opened.callback(self._node.destroy_timer, timer)
@@ -144,9 +153,13 @@ class RunningPolicy:
     def _on_results(self) -> None:
         self.loop.on_results()
 
+    def _on_watch_timer(self) -> None:
+        self._authority.look(self.loop.parameters)
+
     def _on_slow_timer(self) -> None:
         for topic in self._spoken:
             topic.look_for_latched_publisher()
+        self._authority.look_for_latched_publishers()
         if self._last_verdict is not None:
             now = self._node.get_clock().now()
             self._reporter.publish_diagnostics(now, self._last_verdict, self.loop)

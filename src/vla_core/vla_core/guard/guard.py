@@ -176,11 +176,17 @@ class Guard:
             self.intervene("finite", "the policy gave an action that is not finite")
         return is_finite
 
-    def intervene(self, stage: GuardStageName, detail: str) -> bool:
-        """Count what a stage found; return whether it may clamp and go on, or else trip."""
+    def intervene(self, stage: GuardStageName, detail: str, *, can_clamp: bool = True) -> bool:
+        """Count what a stage found; return whether it may clamp and go on, or else trip.
+
+        Args:
+            stage: The stage.
+            detail: What it found, for people.
+            can_clamp: Whether there is anything to go on with; if not, ``clamp`` becomes ``hold``.
+        """
         self.interventions[stage] += 1
         reaction = self._limits.reaction(stage)
-        if reaction == "clamp":
+        if reaction == "clamp" and can_clamp:
             return True
         if self.trip is None or reaction == "stop":
             self.trip = Trip(stage, reaction == "stop", f"guard stage '{stage}': {detail}")

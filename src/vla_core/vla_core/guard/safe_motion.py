@@ -129,7 +129,9 @@ class SafeMotion:
         return is_free and is_followed
 
     def _has_arrived(self, error: FloatArray, velocity: FloatArray) -> bool:
-        return not velocity.any() and bool((np.abs(error) < _NEAR).all() and (np.abs(self._velocity) < _SLOW).all())
+        return not velocity.any() and bool(
+            (np.abs(error) < _NEAR).all() and (np.abs(self._velocity) < _SLOW).all()
+        )
 
     def _rest(self) -> None:
         self._plan, self._elapsed_s = None, 0.0

@@ -7,7 +7,8 @@ A request waits in no queue: it is sent while the connection stands, or refused.
 import math
 import time
 import weakref
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import NoReturn, Self
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -31,23 +32,44 @@ _OTHER_KEYS = (
 _WATCHED = _LOST | _BAD_HANDSHAKES | {zmq.Event.CONNECTED, zmq.Event.HANDSHAKE_SUCCEEDED}
 
 
+@dataclass(frozen=True)
+class Deadline:
+    """Until when somebody waits.
+
+    Attributes:
+        timeout_s: How long he waits in all.
+        end_s: ``time.monotonic`` at the end.
+    """
+
+    timeout_s: float
+    end_s: float
+
+    @classmethod
+    def after(cls, timeout_s: float) -> Self:
+        """Return the deadline of a wait that begins now."""
+        return cls(timeout_s, time.monotonic() + timeout_s)
+
+    @property
+    def left_ms(self) -> int:
+        """Whole milliseconds that are left, rounded up."""
+        return max(0, math.ceil((self.end_s - time.monotonic()) * 1000))
+
+
 class Connection:
     """A connection to a server. One thread at a time.
 
     Args:
         address: For example ``tcp://host:5555``.
         keys: Of this client; ``None`` for plain text.
-        timeout_s: How long the user waits; for sentences.
-        deadline_s: ``time.monotonic`` at which the handshake must be done.
+        deadline: Until when the handshake must be done.
 
     Raises:
         ConfigError: The address cannot be used.
         PolicyUnreachableError: Nobody answers, or the keys do not fit.
     """
 
-    def __init__(self, address: str, keys: ClientKeys | None, timeout_s: float, deadline_s: float) -> None:
+    def __init__(self, address: str, keys: ClientKeys | None, deadline: Deadline) -> None:
         self._address = address
-        self._timeout_s = timeout_s
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._destroy = weakref.finalize(self, context.destroy, 0)
         self._destroy.atexit = False  # a thread may still wait on it then
@@ -60,7 +82,7 @@ class Connection:
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
-            self._connect(deadline_s)
+            self._connect(deadline)
         except BaseException:
             self.close()
             raise
@@ -77,21 +99,21 @@ class Connection:
         except zmq.ZMQError:
             self._fail("the connection is lost")
 
-    def receive(self, deadline_s: float) -> bytes:
+    def receive(self, deadline: Deadline) -> bytes:
         """Return the next message of the server.
 
         Args:
-            deadline_s: ``time.monotonic`` until which it must have come.
+            deadline: Until when it must have come.
 
         Raises:
             PolicyUnreachableError: The connection is lost, or no message comes in time.
         """
-        while (left_ms := _left_ms(deadline_s)) > 0:
+        while (left_ms := deadline.left_ms) > 0:
             if self._socket in dict(self._poller.poll(left_ms)):
                 break
             self._refuse_if_lost()
         else:
-            self._fail(f"no answer within {self._timeout_s:g} s")
+            self._fail(f"no answer within {deadline.timeout_s:g} s")
         frames = self._socket.recv_multipart(zmq.NOBLOCK)
         if len(frames) != 1:
             self._fail(f"a message of {len(frames)} frames came, expected 1")
@@ -113,7 +135,7 @@ class Connection:
             self._socket.close(linger_ms)
             context.destroy(None if linger_ms else 0)
 
-    def _connect(self, deadline_s: float) -> None:
+    def _connect(self, deadline: Deadline) -> None:
         try:
             self._socket.connect(self._address)
         except zmq.ZMQError as error:
@@ -122,7 +144,7 @@ class Connection:
                 f"({zmq.strerror(error.errno or 0)}). Give tcp://HOST:PORT"
             ) from None
         reason = _NOBODY
-        while self._monitor.poll(_left_ms(deadline_s)):
+        while self._monitor.poll(deadline.left_ms):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 return
@@ -132,17 +154,12 @@ class Connection:
                 reason = _OTHER_KEYS
             if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
                 break
-        self._fail(f"no connection within {self._timeout_s:g} s: {reason}")
+        self._fail(f"no connection within {deadline.timeout_s:g} s: {reason}")
 
     def _refuse_if_lost(self) -> None:
         while self._monitor.poll(0):
             if recv_monitor_message(self._monitor)["event"] in _LOST:
-                self._fail(f"the connection is lost (waited up to {self._timeout_s:g} s for answers)")
+                self._fail("the connection is lost")
 
     def _fail(self, what: str) -> NoReturn:
         raise PolicyUnreachableError(f"policy server {self._address}: {what}")
-
-
-def _left_ms(deadline_s: float) -> int:
-    """Return the whole milliseconds until the deadline, rounded up."""
-    return max(0, math.ceil((deadline_s - time.monotonic()) * 1000))

@@ -6,7 +6,6 @@ chunk is returned only as the answer to the tick that was just sent, with its st
 """
 
 import os
-import time
 from contextlib import suppress
 from dataclasses import fields
 
@@ -19,7 +18,7 @@ from vla_core.errors import (
     VlaError,
 )
 from vla_core.policy_contract import PolicyContract
-from vla_core.remote.connection import Connection
+from vla_core.remote.connection import Connection, Deadline
 from vla_core.remote.keys import ClientKeys
 from vla_core.remote.protocol import TOKEN_BYTES, check_versions
 from vla_core.remote.replies import ChunkReply, Probe, Refusal, RefusalCode, Reply, Welcome, decode_reply
@@ -53,7 +52,7 @@ class RemotePolicy:
         self._number = 0
         self._must_reset = False
         self._contract: PolicyContract | None = None
-        self._contract = self._open(time.monotonic() + timeout_s)
+        self._contract = self._open(Deadline.after(timeout_s))
 
     @property
     def contract(self) -> PolicyContract:
@@ -74,11 +73,11 @@ class RemotePolicy:
             VlaError: The policy failed in the server, or the server has another policy or version now.
         """
         _require_unicode(instruction)
-        deadline_s = time.monotonic() + self._timeout_s
+        deadline = Deadline.after(self._timeout_s)
         try:
             if self._connection is None:
-                self._open(deadline_s)
-            return self._infer(observation, instruction, deadline_s)
+                self._open(deadline)
+            return self._infer(observation, instruction, deadline)
         except InstructionError:
             self._must_reset = False  # was done before the sentence was read
             raise
@@ -93,10 +92,10 @@ class RemotePolicy:
             self._connection.close(linger_ms=200)
             self._connection = None
 
-    def _infer(self, observation: Observation, instruction: str, deadline_s: float) -> ActionChunk:
+    def _infer(self, observation: Observation, instruction: str, deadline: Deadline) -> ActionChunk:
         self._number += 1
         request = InferRequest(self._session, self._number, self._must_reset, observation, instruction)
-        reply = self._ask(encode_infer(request, self.contract.cameras), deadline_s)
+        reply = self._ask(encode_infer(request, self.contract.cameras), deadline)
         if isinstance(reply, Refusal):
             raise self._refused(reply)
         if not isinstance(reply, ChunkReply):
@@ -119,11 +118,11 @@ class RemotePolicy:
                 f"{contract.chunk_size} every {contract.period_s:g} s"
             )
 
-    def _open(self, deadline_s: float) -> PolicyContract:
+    def _open(self, deadline: Deadline) -> PolicyContract:
         """Connect and begin a session; return what the policy promises."""
         try:
-            self._connection = Connection(self._address, self._keys, self._timeout_s, deadline_s)
-            reply = self._ask(encode_hello(self._client), deadline_s)
+            self._connection = Connection(self._address, self._keys, deadline)
+            reply = self._ask(encode_hello(self._client), deadline)
             if isinstance(reply, Refusal):
                 raise self._refused(reply)
             if not isinstance(reply, Welcome):
@@ -148,12 +147,12 @@ class RemotePolicy:
             )
         return welcome.contract
 
-    def _ask(self, request: bytes, deadline_s: float) -> Reply:
+    def _ask(self, request: bytes, deadline: Deadline) -> Reply:
         assert self._connection is not None
         self._connection.send(request)
         while True:
             try:
-                reply = decode_reply(self._connection.receive(deadline_s))
+                reply = decode_reply(self._connection.receive(deadline))
             except CodecError as error:
                 raise self._unusable(f"an answer cannot be used: {error}") from None
             if not isinstance(reply, Probe):
