@@ -101,7 +101,7 @@ def serving(policy: Policy, keys: ServerKeys | None = None, bind: str = LOOPBACK
 
 @contextlib.contextmanager
 def asking(
-    address: str, timeout_s: float = 5.0, keys: Path | None = None, **more: bytes
+    address: str, timeout_s: float = 10.0, keys: Path | None = None, **more: bytes
 ) -> Iterator[RemotePolicy]:
     """Connect to a server."""
     client = RemotePolicy(address, None if keys is None else load_client_keys(keys), timeout_s, **more)
@@ -109,6 +109,11 @@ def asking(
         yield client
     finally:
         client.close()
+
+
+def lose_patience(client: RemotePolicy, timeout_s: float) -> None:
+    """From now on wait less (or more) than at the handshake, which a busy machine may make slow."""
+    client._timeout_s = timeout_s
 
 
 def server_keys(folder: Path) -> ServerKeys:

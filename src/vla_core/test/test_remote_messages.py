@@ -162,7 +162,7 @@ def test_no_message_stops_the_server_or_reaches_the_policy() -> None:
         assert stranger.poll(5000)
         assert "2 frames" in decode_reply(stranger.recv()).sentence  # type: ignore[union-attr]
         assert policy.num_ticks == policy.num_resets == 0
-        remote = RemotePolicy(address, None)
+        remote = RemotePolicy(address, None, 10.0)
         assert history_of(remote.infer(observation(), "go")) == 1
         remote.close()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client says: hello, infer, bye. Pictures travel as raw bytes, so that both sides see the same."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,9 +168,9 @@ def _image(fields: Fields) -> RgbImage:
 
 def _pose(fields: Fields) -> Pose:
     position_m = np.array(fields.numbers("position_m", fewest=3, most=3))
-    quat_xyzw = np.array(fields.numbers("quat_xyzw", fewest=4, most=4))
-    length = float(np.linalg.norm(quat_xyzw))
+    quat_xyzw = fields.numbers("quat_xyzw", fewest=4, most=4)
+    length = math.hypot(*quat_xyzw)
     if not abs(length - 1.0) < _UNIT_TOLERANCE:
         raise CodecError(f"{fields.where}: quat_xyzw has length {length:.6g}; it must be 1")
     # Normalising again could change the last bit, and with it what the policy answers.
-    return Pose(position_m, Rotation(quat_xyzw, normalize=False))
+    return Pose(position_m, Rotation(np.array(quat_xyzw), normalize=False))
