@@ -16,6 +16,7 @@ from sim_arm import SIM_ARM, sim_arm
 
 from vla_core.errors import ConfigError
 from vla_core.geometry import Pose, angle_rad, distance_m
+from vla_core.joint_following import JointFollower
 from vla_core.kinematics import load_kinematics
 from vla_core.kinematics.solver import Kinematics
 from vla_core.robot_spec import RobotSpec
@@ -203,3 +204,41 @@ def test_without_the_solver_kinematics_are_refused_and_the_rest_works(missing: s
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert f"need the Python package '{missing}', which is not installed" in done.stderr
+
+
+def test_an_arm_with_five_joints_follows_positions(tmp_path: Path) -> None:
+    """The orientation of such an arm cannot be chosen; it must not pull the TCP off its place."""
+    urdf, kept = URDF, [0, 1, 3, 5, 6]
+    for joint in ("joint3", "joint5"):
+        urdf = urdf.replace(f'name="{joint}" type="revolute"', f'name="{joint}" type="fixed"')
+    spec = sim_arm()
+
+    def few(values: tuple) -> tuple:  # type: ignore[type-arg]
+        return tuple(values[index] for index in kept)
+
+    joints, kinematics_spec = spec.joints, spec.kinematics
+    assert kinematics_spec is not None
+    assert kinematics_spec.posture_rad is not None
+    assert joints.max_speed_rad_s is not None
+    spec = dataclasses.replace(
+        spec,
+        joints=dataclasses.replace(
+            joints,
+            names=few(joints.names),
+            lower_rad=few(joints.lower_rad),
+            upper_rad=few(joints.upper_rad),
+            max_speed_rad_s=few(joints.max_speed_rad_s),
+        ),
+        kinematics=dataclasses.replace(kinematics_spec, posture_rad=few(kinematics_spec.posture_rad)),
+    )
+    arm = load(tmp_path, urdf, spec)
+    follower, posture = JointFollower(spec, arm), arm.arm.posture_rad
+    start = arm.forward(posture)
+    for step in range(100):
+        turn = 2.0 * np.pi * step / 100
+        shift = 0.06 * np.array([np.sin(turn), 1.0 - np.cos(turn), 0.0])
+        target = Pose(start.position_m + shift, start.rotation)
+        found, problem = follower.follow(target, posture, step * 20_000_000)
+        assert found is not None
+        assert problem is None
+        assert distance_m(arm.forward(found.positions_rad), target) < 0.002

@@ -140,6 +140,8 @@ def why_not_followed(
 ) -> JointProblem | None:
     """Return why joints do not put the TCP at the target, if they do not.
 
+    With fewer than six joints only the position counts: most orientations are none that the arm can have.
+
     Args:
         kinematics: Those of the arm.
         names: Names of the joints.
@@ -148,7 +150,7 @@ def why_not_followed(
     """
     pose = kinematics.forward(joints_rad)
     off_m, off_rad = distance_m(pose, target), angle_rad(pose, target)
-    if off_m <= RESIDUAL_M and off_rad <= RESIDUAL_RAD:
+    if off_m <= RESIDUAL_M and (off_rad <= RESIDUAL_RAD or not kinematics.arm.turns_freely):
         return None
     return JointProblem(
         f"the joints cannot follow the TCP: it stays {off_m:.3f} m and {off_rad:.3f} rad behind, allowed are "

@@ -19,7 +19,9 @@ from vla_core.units import NS_PER_S
 if TYPE_CHECKING:
     from vla_core.kinematics.solver import Kinematics
 
-_KNOT_S = 0.05  # shortest time between two knots; inverse kinematics at each command of a long path take too long
+# Inverse kinematics at each command of a long path would take too long, so knots are fewer than its poses.
+_KNOT_S = 0.05
+_MOST_KNOTS = 40
 _SPEED_SHARE = 0.9  # of the joints' speed limits that knots use; the spline between them needs the rest
 _MARGIN_PER_KNOT = 0.3  # of the way at full speed between two knots: so far a spline may swing beyond a knot
 _STRETCHES = 4
@@ -77,7 +79,6 @@ class TrajectoryPlanner:
         self._names = spec.joints.names
         self._clamps = spec.limits.reaction("joints") == "clamp"
         self._kinematics = kinematics
-        self._margin_rad = _MARGIN_PER_KNOT * _KNOT_S * kinematics.arm.max_speed_rad_s
         self._current: JointTrajectory | None = None
 
     def plan(
@@ -121,13 +122,15 @@ class TrajectoryPlanner:
     def _along(
         self, path: PosePath, positions: FloatArray, now_ns: int
     ) -> tuple[FloatArray, FloatArray, JointProblem | None]:
+        spacing_s = max(_KNOT_S, (int(path.stamps_ns[-1]) - now_ns) / NS_PER_S / _MOST_KNOTS)
+        margin_rad = _MARGIN_PER_KNOT * spacing_s * self._kinematics.arm.max_speed_rad_s
         times_s, knots, problem = [0.0], [positions], None
-        for index in _knot_indices(path, now_ns):
+        for index in _knot_indices(path, now_ns, spacing_s):
             pose = path.poses[index]
             # A path that has ended already is gone to as fast as any.
             time_s = max((int(path.stamps_ns[index]) - now_ns) / NS_PER_S, times_s[-1] + _KNOT_S)
             reach_s = _SPEED_SHARE * (time_s - times_s[-1])
-            joints = self._kinematics.approach(knots[-1], pose, reach_s, margin_rad=self._margin_rad)
+            joints = self._kinematics.approach(knots[-1], pose, reach_s, margin_rad=margin_rad)
             problem = problem or why_not_followed(self._kinematics, self._names, joints, pose)
             times_s.append(time_s)
             knots.append(joints)
@@ -167,9 +170,9 @@ class TrajectoryPlanner:
         )
 
 
-def _knot_indices(path: PosePath, now_ns: int) -> list[int]:
+def _knot_indices(path: PosePath, now_ns: int, spacing_s: float) -> list[int]:
     """Return which poses become knots: not too near to each other, and the last one always."""
-    shortest_ns = round(_KNOT_S * NS_PER_S)
+    shortest_ns = round(spacing_s * NS_PER_S)
     chosen: list[int] = []
     before_ns = now_ns
     for index, stamp_ns in enumerate(path.stamps_ns.tolist()):

@@ -34,6 +34,11 @@ class Arm:
     max_speed_rad_s: FloatArray
     posture_rad: FloatArray
 
+    @property
+    def turns_freely(self) -> bool:
+        """Whether the arm can give its tool any orientation at a place: it has six joints or more."""
+        return len(self.lower_rad) >= 6
+
 
 def make_arm(spec: RobotSpec, kinematics: KinematicsSpec, urdf: str, source: str) -> Arm:
     """Return the arm that a robot spec and a URDF describe together.

@@ -23,7 +23,9 @@ _POSTURE_COST = 1e-2
 _POSTURE_RATE_HZ = 0.5
 # The null space moves only while the TCP does: full rate from 5 mm or 5 mrad between target and arm.
 _POSTURE_PER_WAY = 2.0
-_CLOSE_ENOUGH = 1e-9  # metres and radians: what further iterations would gain is below what joints can do
+_CLOSE_ENOUGH = 1e-6  # metres and radians: what further iterations would gain is below what joints can do
+# An arm with few joints cannot have both: the place counts, the orientation comes as near as it may.
+_ORIENTATION_COST_OF_FEW_JOINTS = 0.03
 
 
 class _Box(mink.Limit):
@@ -52,7 +54,8 @@ class Kinematics:
         self.arm = arm
         self._configuration = mink.Configuration(make_model(arm))
         self._site = self._configuration.model.site(TCP_SITE).id
-        self._frame = mink.FrameTask(TCP_SITE, "site", 1.0, 1.0, lm_damping=_LM_DAMPING)
+        turning = 1.0 if arm.turns_freely else _ORIENTATION_COST_OF_FEW_JOINTS
+        self._frame = mink.FrameTask(TCP_SITE, "site", 1.0, turning, lm_damping=_LM_DAMPING)
         self._posture = mink.PostureTask(self._configuration.model, cost=_POSTURE_COST)
         self._posture.set_target(arm.posture_rad)
         self._box = _Box(len(arm.lower_rad))
@@ -138,7 +141,10 @@ class Kinematics:
     def _iterate(self, joints: FloatArray, tasks: list[mink.Task]) -> FloatArray:
         self._configuration.update(joints)
         # A step of one second makes mink's velocity the motion itself.
-        motion = mink.solve_ik(self._configuration, tasks, 1.0, "daqp", damping=_DAMPING, limits=[self._box])
+        try:
+            motion = mink.solve_ik(self._configuration, tasks, 1.0, "daqp", damping=_DAMPING, limits=[self._box])
+        except mink.NoSolutionFound:
+            return joints  # by numbers alone, since the joints lie between the bounds; the next step tries again
         # The program keeps its bounds up to its own tolerance; commands keep them exactly.
         within: FloatArray = np.clip(joints + motion, self._box.lower_rad, self._box.upper_rad)
         return within
