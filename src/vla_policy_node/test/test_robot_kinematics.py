@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kinematics in the node: what is missing is a sentence at configure; the TCP pose can come from the joints."""
 
+import copy
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
 from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, spinning, wait_until
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from interface_bench import URDF, listening, spec_with
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -115,3 +117,41 @@ def test_without_tf_the_publisher_of_the_pose_says_so(ros: None, tmp_path: Path)
     spec = spec_with(tmp_path, ("topic: tcp_pose", "topic: tcp_pose\n  source: tf"))
     with pytest.raises(ConfigError, match="needs the ROS package tf2_ros"):
         TcpPosePublisher(parameter_overrides=[Parameter("robot_spec", value=spec)])
+
+
+def test_the_pose_from_tf_is_the_transform_and_ends_with_it(robot: Probe, tmp_path: Path) -> None:
+    tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros is not installed here")
+    spec = spec_with(tmp_path, ("topic: tcp_pose", "topic: from_tf/tcp_pose\n  source: tf"))
+    node = TcpPosePublisher(parameter_overrides=[Parameter("robot_spec", value=spec)])
+    broadcaster = tf2_ros.TransformBroadcaster(robot)
+    with (
+        listening(robot, PoseStamped, "tcp_pose", qos_profile_sensor_data) as wanted,
+        listening(robot, PoseStamped, "from_tf/tcp_pose") as found,
+        spinning(node),
+    ):
+
+        def tell() -> None:
+            """Pass on what the robot measures as a transform over a link in between."""
+            pose = wanted[-1]
+            flange, tcp = (TransformStamped(header=copy.deepcopy(pose.header)) for _ in range(2))
+            flange.child_frame_id = tcp.header.frame_id = "flange"
+            tcp.child_frame_id = "tcp"
+            position, shift = pose.pose.position, flange.transform.translation
+            shift.x, shift.y, shift.z = position.x, position.y, position.z
+            tcp.transform.rotation = pose.pose.orientation
+            flange.header.frame_id = "base_link"
+            broadcaster.sendTransform([flange, tcp])
+
+        wait_until(lambda: len(wanted) > 5, "the TCP pose")
+        timer = robot.create_timer(0.01, tell)
+        wait_until(lambda: len(found) > 20, "poses from tf")
+        robot.destroy_timer(timer)
+        num_found = -1
+        while num_found != len(found):  # what was under way arrives; then there is no more
+            num_found = len(found)
+            time.sleep(0.3)
+    told = {stamp_ns_of(message): decode_pose(message, "base_link") for message in list(wanted)}
+    stamps_ns = [stamp_ns_of(message) for message in found]
+    assert len(set(stamps_ns)) == len(stamps_ns)
+    for message in found:
+        assert distance_m(decode_pose(message, "base_link"), told[stamp_ns_of(message)]) < 1e-9
