@@ -43,7 +43,18 @@ LAYERS = [
             "kinematics",
         ],
     ),
-    ("control", ["policy_contract", "controller", "supervisor", "joint_following", "joint_trajectory"]),
+    (
+        "control",
+        [
+            "policy_contract",
+            "training_domain",
+            "controller",
+            "supervisor",
+            "soft_start",
+            "joint_following",
+            "joint_trajectory",
+        ],
+    ),
     ("model", ["model"]),
     ("policy", ["checkpoint_card", "checkpoint", "streams", "policy", "remote"]),
 ]

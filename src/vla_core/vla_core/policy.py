@@ -6,6 +6,7 @@ through ``infer`` and ``reset``: whoever runs the policy decides when a new sent
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,7 @@ from vla_core.geometry import Pose
 from vla_core.model.chunks import PredictedChunks
 from vla_core.policy_contract import PolicyContract
 from vla_core.streams import StreamOptions, Streams
+from vla_core.training_domain import TrainingDomain
 from vla_core.types import ActionChunk, Observation
 
 
@@ -32,7 +34,7 @@ class BatchedPolicy:
     """
 
     def __init__(self, checkpoint: Checkpoint, num_streams: int = 1, options: StreamOptions | None = None) -> None:
-        self._contract = checkpoint.card.contract
+        self._contract = replace(checkpoint.card.contract, domain=TrainingDomain.of(checkpoint.statistics))
         self._streams = Streams(checkpoint, num_streams, options)
 
     @property

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a policy promises to the node that runs it, and what it needs from the robot. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vla_core.actions.action_space import ActionSpace
 from vla_core.errors import CheckpointError
 from vla_core.robot_spec import RobotSpec
+from vla_core.training_domain import TrainingDomain
 from vla_core.types import ActionChunk, Observation
 
 
@@ -22,6 +23,7 @@ class PolicyContract:
         window_size: Ticks of history that the policy sees.
         action_space: Meaning of the actions.
         is_trained: False for random weights; shown wherever a person can see it.
+        domain: What the training data were like, as far as it is known.
     """
 
     cameras: tuple[str, ...]
@@ -31,6 +33,7 @@ class PolicyContract:
     window_size: int
     action_space: ActionSpace
     is_trained: bool
+    domain: TrainingDomain = field(default_factory=TrainingDomain)
 
     def check_fits(self, spec: RobotSpec) -> None:
         """Refuse a robot that the policy was not made for.

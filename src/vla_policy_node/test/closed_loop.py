@@ -232,7 +232,7 @@ def closed_loop(
 ) -> Iterator[ClosedLoop]:
     """Run a policy node on the simulated robot."""
     policy = policy or SwingingPolicy()
-    values = {"robot_spec": str(SIM_ARM), "command_enabled": True} | parameters
+    values = {"robot_spec": str(SIM_ARM), "command_enabled": True, "black_box_dir": ""} | parameters
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = PolicyNode(lambda *_: policy, parameter_overrides=overrides)
     with spinning(node) as executor:

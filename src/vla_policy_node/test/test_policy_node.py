@@ -28,10 +28,11 @@ pytestmark = pytest.mark.ros
 
 
 def changed_spec(tmp_path: Path, text: str, replacement: str) -> str:
+    """Return the shipped spec with one change, and without the soft start that would hide it."""
     original = SIM_ARM.read_text()
     assert text in original
     path = tmp_path / "robot.yaml"
-    path.write_text(original.replace(text, replacement))
+    path.write_text(original.replace(text, replacement).replace("limits:\n", "limits:\n  soft_start_s: 0.0\n"))
     return str(path)
 
 

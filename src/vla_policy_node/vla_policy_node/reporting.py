@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people and monitors see: ``~/status``, ``~/action_chunk`` and ``/diagnostics``."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
@@ -27,11 +30,15 @@ _LEVELS = {
 class Reporter:
     """Publishes what the control loop does.
 
+    Attributes:
+        on_published: Told the resolved topic and the message of everything that is published.
+
     Args:
         node: The node whose topics these are.
     """
 
     def __init__(self, node: Node) -> None:
+        self.on_published: Callable[[str, Any], None] = lambda topic, message: None
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self._node = node
         self._status = node.create_publisher(PolicyStatus, "~/status", latched)
@@ -40,7 +47,8 @@ class Reporter:
 
     def publish_inactive(self, now: Time, detail: str) -> None:
         """Tell that there is no control loop, and why."""
-        self._status.publish(
+        self._publish(
+            self._status,
             PolicyStatus(
                 header=_header(now, ""),
                 state=PolicyStatus.STATE_INACTIVE,
@@ -51,19 +59,21 @@ class Reporter:
                 latency_p95_ms=float("nan"),
                 policy_rate_hz=float("nan"),
                 trained_rate_hz=float("nan"),
-            )
+            ),
         )
 
-    def publish_status(self, now: Time, verdict: Verdict, loop: ControlLoop) -> None:
+    def publish_status(self, now: Time, verdict: Verdict, loop: ControlLoop, warnings: Sequence[str]) -> None:
         """Tell the state, its reason, ages, rates and latencies."""
         ages_ms = loop.observer.ages_ms(now.nanoseconds)
         measured_s = loop.clock.measured_period_s
-        self._status.publish(
+        self._publish(
+            self._status,
             PolicyStatus(
                 header=_header(now, ""),
                 state=int(verdict.state),
                 reason=int(verdict.reason),
                 detail=verdict.detail,
+                warnings=list(warnings),
                 instruction=loop.supervisor.instruction or "",
                 command_enabled=loop.output.command_enabled,
                 policy_is_trained=loop.contract.is_trained,
@@ -74,12 +84,12 @@ class Reporter:
                 latency_p95_ms=loop.latency.percentile_ms(Stage.TOTAL, 95),
                 policy_rate_hz=1.0 / measured_s if measured_s else float("nan"),
                 trained_rate_hz=1.0 / loop.contract.period_s,
-            )
+            ),
         )
 
-    def publish_diagnostics(self, now: Time, verdict: Verdict, loop: ControlLoop) -> None:
-        """Tell guard counters, spacing and the latency of each stage."""
-        warning = loop.clock.warning
+    def publish_diagnostics(self, now: Time, verdict: Verdict, loop: ControlLoop, warnings: Sequence[str]) -> None:
+        """Tell guard counters, spacing, what is unusual, and the latency of each stage."""
+        warning = loop.clock.warning or "; ".join(warnings)
         level = _LEVELS[verdict.state]
         if warning and level == DiagnosticStatus.OK:
             level = DiagnosticStatus.WARN
@@ -92,6 +102,7 @@ class Reporter:
             for stage in Stage
             for percent in (50, 95, 99)
         }
+        values |= {f"warning.{number}": text for number, text in enumerate(warnings)}
         values |= {"actions": loop.num_actions, "inference.skipped": loop.num_skipped}
         status = DiagnosticStatus(
             level=level,
@@ -100,13 +111,14 @@ class Reporter:
             hardware_id=loop.spec.name,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
-        self._diagnostics.publish(DiagnosticArray(header=_header(now, ""), status=[status]))
+        self._publish(self._diagnostics, DiagnosticArray(header=_header(now, ""), status=[status]))
 
     def publish_chunk(self, instruction: str, chunk: ActionChunk, inference_ms: float, loop: ControlLoop) -> None:
         """Tell what the model said, before schedule and guard."""
         space, spec = loop.contract.action_space, loop.spec
         normalization, standardization = space.normalization, space.standardization
-        self._chunks.publish(
+        self._publish(
+            self._chunks,
             ActionChunkMessage(
                 header=_header(
                     Time(nanoseconds=chunk.stamp_ns), spec.base_frame if space.frame == "base" else spec.tcp_frame
@@ -124,8 +136,12 @@ class Reporter:
                 standardization_std=list(standardization.std) if standardization else [],
                 mu_law=space.mu_law or 0.0,
                 inference_ms=inference_ms,
-            )
+            ),
         )
+
+    def _publish(self, publisher: Any, message: Any) -> None:
+        publisher.publish(message)
+        self.on_published(publisher.topic_name, message)
 
 
 def _header(stamp: Time, frame_id: str) -> Header:

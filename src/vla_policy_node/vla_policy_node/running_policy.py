@@ -4,22 +4,27 @@
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
+from vla_core.actions.action_space import units_from_action
+from vla_core.observer import stream_topics
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import Supervisor, Verdict
+from vla_core.training_domain import DomainWatch
 from vla_core.types import ActionChunk
 from vla_core.units import NS_PER_S
 from vla_msgs.msg import Instruction
 from vla_policy_node.arm_authority import ArmAuthority
+from vla_policy_node.black_box import BlackBox
 from vla_policy_node.control_loop import ControlLoop
 from vla_policy_node.execute_instruction import ExecuteInstructionServer
-from vla_policy_node.inference_thread import InferenceResult
+from vla_policy_node.inference_thread import InferenceRequest, InferenceResult
 from vla_policy_node.inputs import AnyDurabilitySubscription, subscribe_streams
 from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.parameters import PolicyNodeParameters
@@ -65,11 +70,16 @@ class RunningPolicy:
         self._last_verdict: Verdict | None = None
         self._last_status_ns = 0
         self._is_closed = False
+        self._last_sentence = ""
         with ExitStack() as opened:
             output = CommandOutput(node, spec, parameters.command_enabled)
             opened.callback(output.destroy)
             arrived = node.create_guard_condition(self.at_edge(self._on_results))
             opened.callback(node.destroy_guard_condition, arrived)
+            self._box = _black_box(node, parameters)
+            opened.callback(self._box.close)
+            reporter.on_published = self._remember
+            self._watch = DomainWatch(policy.contract.domain)
             self.loop = ControlLoop(
                 spec=spec,
                 policy=policy,
@@ -111,11 +121,15 @@ class RunningPolicy:
         """Publish the status."""
         now = self._node.get_clock().now()
         self._last_verdict, self._last_status_ns = verdict, now.nanoseconds
-        self._reporter.publish_status(now, verdict, self.loop)
+        self._reporter.publish_status(now, verdict, self.loop, self._watch.warnings)
+        self._box.look(verdict, now.nanoseconds)
 
     def _open_topics(self, opened: ExitStack) -> None:
         node = self._node
-        for stream in subscribe_streams(node, self.loop.spec, self.at_edge(self.loop.on_message)):
+        self._topics_of_streams = {
+            stream: node.resolve_topic_name(topic) for stream, topic in stream_topics(self.loop.spec).items()
+        }
+        for stream in subscribe_streams(node, self.loop.spec, self.at_edge(self._on_stream)):
             opened.callback(node.destroy_subscription, stream)
         self._spoken = [
             AnyDurabilitySubscription(node, Instruction, "vla/instruction", self.at_edge(self._on_instruction)),
@@ -162,9 +176,17 @@ class RunningPolicy:
         self._authority.look_for_latched_publishers()
         if self._last_verdict is not None:
             now = self._node.get_clock().now()
-            self._reporter.publish_diagnostics(now, self._last_verdict, self.loop)
+            self._reporter.publish_diagnostics(now, self._last_verdict, self.loop, self._watch.warnings)
+
+    def _on_stream(self, stream: str, message: Any) -> None:
+        self._remember(self._topics_of_streams[stream], message)
+        self.loop.on_message(stream, message)
+
+    def _remember(self, topic: str, message: Any) -> None:
+        self._box.note(topic, message, self._node.get_clock().now().nanoseconds)
 
     def _on_instruction(self, message: Instruction) -> None:
+        self._remember(self._node.resolve_topic_name("vla/instruction"), message)
         problem = self.loop.instruct(message.text)
         if problem is not None:
             self._node.get_logger().error(problem)
@@ -174,4 +196,19 @@ class RunningPolicy:
 
     def _report_chunk(self, result: InferenceResult) -> None:
         assert isinstance(result.outcome, ActionChunk)
+        self._look_for_the_unusual(result.request, result.outcome)
         self._reporter.publish_chunk(result.request.instruction, result.outcome, result.inference_ms, self.loop)
+
+    def _look_for_the_unusual(self, request: InferenceRequest, chunk: ActionChunk) -> None:
+        if request.instruction != self._last_sentence:
+            self._last_sentence = request.instruction
+            warning = self._watch.note_sentence(request.instruction)
+            if warning is not None:
+                self._node.get_logger().warning(warning)
+        pose, space = request.observation.pose_tcp_in_base, self.loop.contract.action_space
+        self._watch.note_tick(units_from_action(space, chunk.actions[0], pose.euler_xyz_rad), pose.position_m)
+
+
+def _black_box(node: Node, parameters: PolicyNodeParameters) -> BlackBox:
+    folder = Path(parameters.black_box_dir).expanduser() if parameters.black_box_dir else None
+    return BlackBox(folder, parameters.black_box_s, node.get_logger().warning)

@@ -85,7 +85,7 @@ def target_pose(space: ActionSpace, pose_tcp_in_base: Pose, arm: ArrayLike) -> P
         arm: (6,) or (N, 6) normalised; the first six columns of a longer action are used.
     """
     exact = np.asarray(arm, dtype=np.float64)
-    motion = _units_from_action(space, exact, pose_tcp_in_base.euler_xyz_rad) * space.scale
+    motion = units_from_action(space, exact, pose_tcp_in_base.euler_xyz_rad) * space.scale
     apply = apply_tcp_motion if space.frame == "tcp" else apply_base_motion
     return apply(pose_tcp_in_base, motion)
 
@@ -136,17 +136,17 @@ def calvin_action(space: ActionSpace, action: ArrayLike, euler_xyz_rad: ArrayLik
         gripper: -1 close, +1 open. Not clipped.
     """
     row = np.asarray(action)
-    motion = _units_from_action(space, row, euler_xyz_rad) * space.scale
+    motion = units_from_action(space, row, euler_xyz_rad) * space.scale
     if space.frame == "tcp":
         pose = Pose.from_euler(np.zeros(3), euler_xyz_rad)
         motion = base_motion_between(pose, apply_tcp_motion(pose, motion))
     return np.append(motion / _CALVIN_SCALE, calvin_from_open(row[6]))
 
 
-def _units_from_action(space: ActionSpace, arm: NDArray[Any], euler_xyz_rad: ArrayLike) -> FloatArray:
+def units_from_action(space: ActionSpace, arm: NDArray[Any], euler_xyz_rad: ArrayLike) -> FloatArray:
     """Return the (..., 6) motion in units of the scale: in the tool frame for ``tcp``, in base for the others.
 
-    The type of ``arm`` is the one that ``robovlms_tcp`` is computed in.
+    The type of ``arm``, (..., 6) or more columns, is the one that ``robovlms_tcp`` is computed in.
     """
     units = arm[..., :6]
     if space.frame == "robovlms_tcp":

@@ -12,6 +12,9 @@ from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import FrameStore
 from vla_training.datasets.policy_actions import units_of_actions
 
+# A checkpoint remembers sentences to warn of others; it is no copy of a large dataset's.
+_MAX_INSTRUCTIONS = 2000
+
 
 def used_units(store: FrameStore, space: ActionSpace) -> FloatArray:
     """Return (F, 6) the motions of a split in units of the policy's scale, without those that no sample uses."""
@@ -26,11 +29,16 @@ def action_statistics(store: FrameStore, units: FloatArray) -> dict[str, Any]:
     rows = {"q01": low, "q99": high}
     if len(units):
         rows |= {"mean": units.mean(0), "std": units.std(0), "min": units.min(0), "max": units.max(0)}
+    position_m = store.numbers.robot_obs[:, :3]
+    places = np.percentile(position_m, [1, 99], axis=0) if len(position_m) else np.zeros((2, 3))
+    instructions = sorted({annotation.instruction for annotation in store.annotations})
     return {
         "dataset": store.folder.parent.name,
         "split": store.folder.name,
         "num_annotations": len(store.annotations),
-        "num_instructions": len({annotation.instruction for annotation in store.annotations}),
+        "num_instructions": len(instructions),
+        "instructions": instructions[:_MAX_INSTRUCTIONS],
+        "tcp_position_m": {"q01": places[0].tolist(), "q99": places[1].tolist()},
         "num_actions": len(units),
         "dimensions": list(MOTION_NAMES),
         **{name: [float(value) for value in row] for name, row in rows.items()},
