@@ -180,3 +180,40 @@ def test_the_gripper_is_asked_for_its_newest_decision_when_the_dwell_is_over(rob
         wait_until(lambda: len(stamps_s) >= 4, "four changes of the gripper")
     robot.destroy_subscription(subscription)
     assert np.min(np.diff(stamps_s)) > 0.7
+
+
+SLOW = ("max_speed_rad_s: [2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61]", f"max_speed_rad_s: {[0.05] * 7}")
+
+
+@pytest.mark.parametrize("interface", ["joint_trajectory", "forward_position"])
+@pytest.mark.parametrize(
+    ("reaction", "ends_in"),
+    [
+        ("hold", (PolicyStatus.STATE_HOLDING, PolicyStatus.REASON_GUARD_HOLD)),
+        ("stop", (PolicyStatus.STATE_STOPPED, PolicyStatus.REASON_GUARD_STOP)),
+    ],
+)
+def test_joints_that_cannot_follow_hold_or_stop_the_arm(
+    robot: Probe, tmp_path: Path, interface: str, reaction: str, ends_in: tuple[int, int]
+) -> None:
+    reactions = ("limits:\n", f"limits:\n  reactions: {{joints: {reaction}}}\n")
+    spec = spec_with(tmp_path, ("interface: target_pose", f"interface: {interface}"), SLOW, reactions)
+    with closed_loop(robot, robot_spec=spec):
+        robot.say("swing")
+        status = robot.wait_for_state(*ends_in)
+        assert "cannot follow" in status.detail
+
+
+@pytest.mark.parametrize("interface", ["joint_trajectory", "forward_position"])
+def test_joints_that_cannot_follow_go_as_fast_as_they_may(robot: Probe, tmp_path: Path, interface: str) -> None:
+    spec = spec_with(tmp_path, ("interface: target_pose", f"interface: {interface}"), SLOW)
+    with closed_loop(robot, robot_spec=spec):
+        robot.say("swing")
+        robot.wait_for_state(PolicyStatus.STATE_RUNNING)
+        wait_until(lambda: robot.joint_speed(time.time() - 0.3) > 0.03, "motion")
+        robot.joint_states.clear()
+        wait_until(lambda: len(robot.joint_states) > 150, "a while of it")
+        states = list(robot.joint_states)
+    took_s = (stamp_ns_of(states[-1]) - stamp_ns_of(states[0])) * 1e-9
+    way_rad = np.abs(np.subtract(states[-1].position[:7], states[0].position[:7]))
+    assert 0.01 * took_s < np.max(way_rad) < 0.06 * took_s
