@@ -6,6 +6,7 @@ import importlib.util
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from closed_loop import CONTRACT, SIM_ARM, Probe, SwingingPolicy, closed_loop, spinning, wait_until
 from geometry_msgs.msg import PoseStamped, TransformStamped
@@ -53,7 +54,7 @@ TOPIC = ("urdf: sim_arm.urdf", "urdf_topic: robot_description")
         ),
         ([JOINTS, ("urdf: sim_arm.urdf", "urdf: nowhere.urdf")], "nowhere.urdf does not exist"),
         ([JOINTS, ("tip_link: hand", "tip_link: flange")], "tip_link 'flange' is no link"),
-        ([JOINTS, TOPIC], "nothing was heard on 'robot_description' in 5 s"),
+        ([JOINTS, TOPIC], "nothing was heard on '/robot_description' in 5 s"),
     ],
 )
 def test_a_joint_interface_without_what_it_needs_is_refused(
@@ -155,3 +156,13 @@ def test_the_pose_from_tf_is_the_transform_and_ends_with_it(robot: Probe, tmp_pa
     assert len(set(stamps_ns)) == len(stamps_ns)
     for message in found:
         assert distance_m(decode_pose(message, "base_link"), told[stamp_ns_of(message)]) < 1e-9
+
+
+def test_faster_joint_states_give_poses_at_the_rate_of_the_spec(robot: Probe, tmp_path: Path) -> None:
+    changes = ("topic: tcp_pose\n  rate_hz: 100.0", "topic: computed/tcp_pose\n  source: joints\n  rate_hz: 40.0")
+    node = TcpPosePublisher(parameter_overrides=[Parameter("robot_spec", value=spec_with(tmp_path, changes))])
+    with listening(robot, PoseStamped, "computed/tcp_pose") as found, spinning(node):
+        wait_until(lambda: len(found) > 60, "computed poses")
+    stamps_s = np.array([stamp_ns_of(message) for message in found]) * 1e-9
+    # The joint states come at 100 Hz, or more slowly on a machine that is busy.
+    assert np.mean(np.diff(stamps_s)) == pytest.approx(1.0 / 40.0, rel=0.2)

@@ -38,12 +38,12 @@ def robot_kinematics(node: Node, spec: RobotSpec, folder: Path) -> "Kinematics":
 
 def _hear_urdf(node: Node, topic: str) -> str:
     # The node itself may be in the middle of a callback, so a node of its own listens.
-    listener = rclpy.create_node(
-        f"{node.get_name()}_urdf", context=node.context, namespace=node.get_namespace(), use_global_arguments=False
-    )
+    name = f"{node.get_name()}_urdf"
+    listener = rclpy.create_node(name, context=node.context, use_global_arguments=False)
     heard: list[str] = []
     latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    listener.create_subscription(String, topic, lambda message: heard.append(message.data), latched)
+    full_name = node.resolve_topic_name(topic)
+    listener.create_subscription(String, full_name, lambda message: heard.append(message.data), latched)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(listener)
     ends_s = time.monotonic() + _LONGEST_WAIT_S
@@ -55,7 +55,7 @@ def _hear_urdf(node: Node, topic: str) -> str:
         listener.destroy_node()
     if not heard:
         raise ConfigError(
-            f"kinematics.urdf_topic: nothing was heard on '{topic}' in {_LONGEST_WAIT_S:g} s; start the robot's "
-            "driver (robot_state_publisher sends it), or name a file in kinematics.urdf"
+            f"kinematics.urdf_topic: nothing was heard on '{full_name}' in {_LONGEST_WAIT_S:g} s; start the "
+            "robot's driver (robot_state_publisher sends it), or name a file in kinematics.urdf"
         )
     return heard[-1]

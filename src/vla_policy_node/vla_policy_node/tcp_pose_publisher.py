@@ -25,8 +25,8 @@ from vla_policy_node.robot_kinematics import robot_kinematics
 from vla_policy_node.spinning import spin_until_asked_to_end
 
 _WARNING_PERIOD_S = 2.0
-# Joint states come a little early or late; a pose for each but the too early ones keeps the rate.
-_EARLIEST = 0.9
+# Joint states come a little early or late; this share of a period early is in time.
+_EARLY = 0.1
 
 
 class TcpPosePublisher(Node):
@@ -51,7 +51,7 @@ class TcpPosePublisher(Node):
             )
         self._spec = RobotSpec.load(path)
         self._period_ns = NS_PER_S / self._spec.tcp_pose.rate_hz
-        self._last_ns = 0
+        self._last_ns, self._due_ns = 0, 0.0
         self._publisher = self.create_publisher(PoseStamped, self._spec.tcp_pose.topic, 10)
         if self._spec.tcp_pose.source == "joints":
             self._kinematics = robot_kinematics(self, self._spec, path.parent)
@@ -67,7 +67,9 @@ class TcpPosePublisher(Node):
 
     def _on_joints(self, message: JointState) -> None:
         stamp_ns = stamp_ns_of(message)
-        if 0 <= stamp_ns - self._last_ns < _EARLIEST * self._period_ns:
+        if stamp_ns < self._last_ns:
+            self._due_ns = 0.0  # the clock has jumped back
+        if stamp_ns < self._due_ns - _EARLY * self._period_ns:
             return
         try:
             joints_rad = decode_joint_positions(message, self._spec.joints.names)
@@ -75,6 +77,7 @@ class TcpPosePublisher(Node):
             self._warn(str(error))
             return
         self._last_ns = stamp_ns
+        self._due_ns = max(self._due_ns, stamp_ns - self._period_ns) + self._period_ns
         pose = PoseStamped()
         pose.header.stamp, pose.header.frame_id = message.header.stamp, self._spec.base_frame
         encode_pose(self._kinematics.forward(joints_rad), pose.pose)
