@@ -18,6 +18,7 @@ from vla_core.errors import ConfigError
 from vla_core.geometry import Pose, angle_rad, distance_m
 from vla_core.joint_following import JointFollower
 from vla_core.kinematics import load_kinematics
+from vla_core.kinematics.arm import make_arm
 from vla_core.kinematics.solver import Kinematics
 from vla_core.robot_spec import RobotSpec
 
@@ -242,3 +243,17 @@ def test_an_arm_with_five_joints_follows_positions(tmp_path: Path) -> None:
         assert found is not None
         assert problem is None
         assert distance_m(arm.forward(found.positions_rad), target) < 0.002
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_urdf_is_read_or_refused_but_never_crashes(data: st.DataObject) -> None:
+    kinematics_spec = sim_arm().kinematics
+    assert kinematics_spec is not None
+    begin = data.draw(st.integers(0, len(URDF)))
+    end = data.draw(st.integers(begin, min(begin + 60, len(URDF))))
+    damaged = URDF[:begin] + data.draw(st.text(max_size=10)) + URDF[end:]
+    try:
+        make_arm(sim_arm(), kinematics_spec, damaged, "robot.urdf")
+    except ConfigError as error:
+        assert "robot.urdf" in str(error) or "robot spec" in str(error)
