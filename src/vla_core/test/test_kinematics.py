@@ -166,10 +166,14 @@ def test_what_drivers_put_into_a_urdf_is_no_obstacle(tmp_path: Path) -> None:
     around = """
       <link name="world"/><link name="wheel"/>
       <joint name="mount" type="floating"><parent link="world"/><child link="base_link"/></joint>
-      <joint name="spin" type="continuous"><parent link="base_link"/><child link="wheel"/></joint>
+      <joint name="spin" type="revolute"><parent link="base_link"/><child link="wheel"/><mimic joint="x"/></joint>
       <ros2_control name="c"><joint name="joint1"><command_interface name="position"/></joint></ros2_control>
       <transmission name="t"><joint name="joint1"/></transmission><gazebo reference="link3"/></robot>"""
     urdf = URDF.replace('<link name="link3"/>', visual).replace("</robot>", around)
+    urdf = urdf.replace(
+        '<joint name="hand_joint" type="fixed">', '<joint name="hand_joint" type="fixed"><axis xyz="0 0 0"/>'
+    )
+    urdf = urdf.replace('name="joint1" type="revolute"', 'name="joint1" type="continuous"')
     joints = kinematics().arm.posture_rad
     assert off(load(tmp_path, urdf).forward(joints), kinematics().forward(joints)) == (0.0, 0.0)
 

@@ -71,7 +71,8 @@ def read_chain(text: str, source: str, base_link: str, tip_link: str) -> tuple[U
             raise ConfigError(
                 f"{source}: kinematics.{key} '{link}' is no link of it; links: {', '.join(sorted(links))}"
             )
-    return _walk(_joints_by_child(robot, source), source, base_link, tip_link)
+    elements = _walk(_joints_by_child(robot, source), source, base_link, tip_link)
+    return tuple(_read_joint(element, source) for element in elements)
 
 
 def _parse(text: str, source: str) -> Element:
@@ -89,23 +90,23 @@ def _parse(text: str, source: str) -> Element:
     return robot
 
 
-def _joints_by_child(robot: Element, source: str) -> dict[str, UrdfJoint]:
-    joints: dict[str, UrdfJoint] = {}
+def _joints_by_child(robot: Element, source: str) -> dict[str, Element]:
+    joints: dict[str, Element] = {}
     # Only direct children: <transmission> and <ros2_control> hold elements of the same name.
     for element in robot.findall("joint"):
-        joint = _read_joint(element, source)
-        if joint.child in joints:
-            other = joints[joint.child].name
+        child = _link_of(element, "child", source)
+        if child in joints:
+            one, other = joints[child].get("name"), element.get("name")
             raise ConfigError(
-                f"{source}: link '{joint.child}' is the child of joints '{other}' and '{joint.name}'; a link "
-                "has one parent, so this is no chain"
+                f"{source}: link '{child}' is the child of joints '{one}' and '{other}'; a link has one "
+                "parent, so this is no chain"
             )
-        joints[joint.child] = joint
+        joints[child] = element
     return joints
 
 
-def _walk(joints: Mapping[str, UrdfJoint], source: str, base_link: str, tip_link: str) -> tuple[UrdfJoint, ...]:
-    chain: list[UrdfJoint] = []
+def _walk(joints: Mapping[str, Element], source: str, base_link: str, tip_link: str) -> tuple[Element, ...]:
+    chain: list[Element] = []
     link = tip_link
     while link != base_link:
         joint = joints.get(link)
@@ -115,7 +116,7 @@ def _walk(joints: Mapping[str, UrdfJoint], source: str, base_link: str, tip_link
                 f"from it ends at '{link}'"
             )
         chain.append(joint)
-        link = joint.parent
+        link = _link_of(joint, "parent", source)
     return tuple(reversed(chain))
 
 
@@ -128,16 +129,17 @@ def _read_joint(element: Element, source: str) -> UrdfJoint:
     xyz = _numbers(origin, "xyz", (0.0, 0.0, 0.0), where)
     rpy = _numbers(origin, "rpy", (0.0, 0.0, 0.0), where)
     direction = np.array(_numbers(axis, "xyz", (1.0, 0.0, 0.0), where))
-    if not np.linalg.norm(direction) > 1e-6:
+    length = float(np.linalg.norm(direction))
+    if kind != "fixed" and length < 1e-6:
         raise ConfigError(f"{where} has an axis without a length")
     lower, upper, speed = _limits(element, kind, where)
     return UrdfJoint(
         name=name,
         type=kind,
-        parent=_link_of(element, "parent", where),
-        child=_link_of(element, "child", where),
+        parent=_link_of(element, "parent", source),
+        child=_link_of(element, "child", source),
         pose_child_in_parent=Pose.from_euler(xyz, rpy),
-        axis=direction / np.linalg.norm(direction),
+        axis=direction / max(length, 1e-6),  # that of a fixed joint may be zero, and means nothing
         lower_rad=lower,
         upper_rad=upper,
         max_speed_rad_s=speed,
@@ -156,11 +158,11 @@ def _limits(element: Element, kind: str, where: str) -> tuple[float, float, floa
     return _number(limit, "lower", 0.0, where), _number(limit, "upper", 0.0, where), speed
 
 
-def _link_of(element: Element, role: str, where: str) -> str:
+def _link_of(element: Element, role: str, source: str) -> str:
     found = element.find(role)
     link = None if found is None else found.get("link")
     if not link:
-        raise ConfigError(f"{where} has no <{role} link=.../>")
+        raise ConfigError(f"{source}: joint '{element.get('name', '')}' has no <{role} link=.../>")
     return link
 
 
