@@ -118,7 +118,7 @@ class ControlLoop:
         if parameters.command_enabled != self.output.command_enabled:
             self._stand_still(self._ros_clock.now())
             self._release()
-            self.output.command_enabled = parameters.command_enabled
+            self.output.enable(parameters.command_enabled)
 
     def activate(self) -> None:
         """Allow motion, unless the emergency stop is latched."""

@@ -74,6 +74,7 @@ class RunningPolicy:
         with ExitStack() as opened:
             output = CommandOutput(node, spec, parameters.command_enabled)
             opened.callback(output.destroy)
+            output.on_sent = self._remember
             arrived = node.create_guard_condition(self.at_edge(self._on_results))
             opened.callback(node.destroy_guard_condition, arrived)
             self._box = _black_box(node, parameters)
@@ -90,6 +91,7 @@ class RunningPolicy:
                 wake=arrived.trigger,
                 on_chunk=self._report_chunk,
             )
+            opened.callback(_close, policy)
             opened.callback(self.loop.close)
             self._action_server = ExecuteInstructionServer(node, self.loop)
             opened.callback(self._action_server.destroy)
@@ -212,3 +214,10 @@ class RunningPolicy:
 def _black_box(node: Node, parameters: PolicyNodeParameters) -> BlackBox:
     folder = Path(parameters.black_box_dir).expanduser() if parameters.black_box_dir else None
     return BlackBox(folder, parameters.black_box_s, node.get_logger().warning)
+
+
+def _close(policy: Policy) -> None:
+    """Let go of what a policy holds outside this process, if it does."""
+    close = getattr(policy, "close", None)
+    if close is not None:
+        close()

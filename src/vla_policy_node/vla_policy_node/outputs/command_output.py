@@ -4,6 +4,7 @@
 With ``command_enabled`` false everything goes to ``~/shadow/*`` instead, and nothing here can move the arm.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ class CommandOutput:
     """Sends guarded commands, or their shadow.
 
     Attributes:
-        command_enabled: Whether commands go to the robot.
+        on_sent: Told the resolved topic and the message of every command of the arm.
 
     Args:
         node: The node whose topics these are.
         spec: The robot.
-        command_enabled: The attribute's first value.
+        command_enabled: Whether commands go to the robot.
         folder: Folder of the robot spec; ``None`` for that of the node's parameter ``robot_spec``.
 
     Raises:
@@ -45,18 +46,33 @@ class CommandOutput:
     """
 
     def __init__(self, node: Node, spec: RobotSpec, command_enabled: bool, folder: Path | None = None) -> None:
-        self.command_enabled = command_enabled
+        self.on_sent: Callable[[str, Any], None] = lambda topic, message: None
         self._node = node
+        self._topic = spec.command.topic
         self._gripper_spec = spec.gripper
         self._arm = _arm_output(node, spec, folder)
         self._gripper = _gripper_output(node, spec)
         self._dwell = GripperDwell(spec.gripper.min_dwell_s)
         kind, topic = self._arm.message_type, spec.command.topic
-        self._arm_publisher = node.create_publisher(kind, topic, 1)
+        self._arm_publisher: Any | None = None
         self._arm_shadow = node.create_publisher(kind, f"~/shadow/{topic}", 1)
         gripper = spec.gripper.topic or spec.gripper.action
         self._gripper_shadow = node.create_publisher(Float64MultiArray, f"~/shadow/{gripper}", 1)
         self._still_since_ns: int | None = None
+        self.enable(command_enabled)
+
+    @property
+    def command_enabled(self) -> bool:
+        """Whether commands go to the robot."""
+        return self._arm_publisher is not None
+
+    def enable(self, command_enabled: bool) -> None:
+        """Send commands to the robot, or only their shadow: then nobody sees a publisher of commands here."""
+        if command_enabled and self._arm_publisher is None:
+            self._arm_publisher = self._node.create_publisher(self._arm.message_type, self._topic, 1)
+        elif not command_enabled and self._arm_publisher is not None:
+            self._node.destroy_publisher(self._arm_publisher)
+            self._arm_publisher = None
 
     def move(
         self, command: Command, measured: Proprioception | None, now: Time, ahead: PosePath | None = None
@@ -99,12 +115,15 @@ class CommandOutput:
     def destroy(self) -> None:
         """Remove the publishers and clients."""
         self._gripper.destroy()
-        for publisher in (self._arm_publisher, self._arm_shadow, self._gripper_shadow):
+        self.enable(False)
+        for publisher in (self._arm_shadow, self._gripper_shadow):
             self._node.destroy_publisher(publisher)
 
     def _publish(self, message: Any) -> None:
         if message is not None:
-            (self._arm_publisher if self.command_enabled else self._arm_shadow).publish(message)
+            publisher = self._arm_publisher or self._arm_shadow
+            publisher.publish(message)
+            self.on_sent(publisher.topic_name, message)
 
     def _move_gripper(self, decision: float | None, now_ns: int) -> None:
         due = self._dwell.due(decision, now_ns)
