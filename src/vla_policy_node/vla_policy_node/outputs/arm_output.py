@@ -16,9 +16,11 @@ class ArmOutput(Protocol):
 
     Attributes:
         message_type: ROS type of its messages.
+        queue_depth: Depth of the publisher's queue; 1 where only the newest message counts.
     """
 
     message_type: Any
+    queue_depth: int
 
     def move(
         self, target: Pose, measured: Proprioception | None, now: Time, ahead: PosePath | None

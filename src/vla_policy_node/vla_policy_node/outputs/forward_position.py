@@ -16,6 +16,7 @@ class ForwardPositionOutput:
     """Sends joint positions that put the TCP at the guarded pose, one step of inverse kinematics per command."""
 
     message_type = Float64MultiArray
+    queue_depth = 1
 
     def __init__(self, spec: RobotSpec, kinematics: Kinematics) -> None:
         self._follower = JointFollower(spec, kinematics)

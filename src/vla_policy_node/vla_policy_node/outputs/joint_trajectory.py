@@ -29,6 +29,7 @@ class JointTrajectoryOutput:
     """Sends one spline for each new path, or a short one per command where nobody tells the path."""
 
     message_type = JointTrajectoryMessage
+    queue_depth = 10  # each begins where the one before it leads, so none may be lost
 
     def __init__(self, spec: RobotSpec, kinematics: Kinematics) -> None:
         self._names = list(spec.joints.names)

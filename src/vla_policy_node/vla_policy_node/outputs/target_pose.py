@@ -15,6 +15,7 @@ class TargetPoseOutput:
     """Sends the guarded pose as it is."""
 
     message_type = PoseStamped
+    queue_depth = 1
 
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame

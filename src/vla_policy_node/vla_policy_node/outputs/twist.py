@@ -15,6 +15,7 @@ class TwistOutput:
     """Sends the velocity that follows the guarded poses."""
 
     message_type = TwistStamped
+    queue_depth = 1
 
     def __init__(self, spec: RobotSpec) -> None:
         self._frame = spec.base_frame
