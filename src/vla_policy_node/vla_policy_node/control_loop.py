@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of the data, live: streams -> observation -> policy -> schedule -> controller -> command.
+"""The way of the data, live: streams -> observation -> policy -> arm driver.
 
 Everything here runs in the executor's thread, except the policy itself. Two things drive it: pictures of the
 leading camera and the command timer step the policy when its clock says so, and the command timer, or a chunk that
@@ -13,25 +13,20 @@ from typing import Any
 from rclpy.clock import Clock
 from rclpy.time import Time
 
-from vla_core.controller import ActionController
 from vla_core.errors import InstructionError, ObservationRefusedError, PolicyUnreachableError, RefusalKind
-from vla_core.geometry import Pose
 from vla_core.instruction import clean_instruction
 from vla_core.latency import LatencyMeter
 from vla_core.observer import Observer, Proprioception
 from vla_core.policy_clock import PolicyClock
 from vla_core.policy_contract import Policy
 from vla_core.robot_spec import RobotSpec
-from vla_core.soft_start import SoftStart
 from vla_core.supervisor import Reason, Supervisor, Verdict
-from vla_core.types import ActionChunk, Command
+from vla_core.types import ActionChunk
 from vla_core.units import NS_PER_MS
+from vla_policy_node.arm_driver import ArmDriver
 from vla_policy_node.inference_thread import InferenceRequest, InferenceResult, InferenceThread
 from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.parameters import PolicyNodeParameters
-
-# Stages that hold the arm for as long as the supervisor knows a reason of its own.
-_FOUND_ELSEWHERE = ("age", "start")
 
 
 class ControlLoop:
@@ -42,12 +37,10 @@ class ControlLoop:
         contract: What the policy promises.
         observer: The newest messages of all streams.
         supervisor: What keeps the arm still.
-        controller: Actions to guarded commands; holds the guard's counters.
+        driver: The way from chunks to commands.
         clock: Spacing of the policy's ticks.
         latency: Stages of the last actions.
-        output: Where commands go.
         parameters: The operator's knobs.
-        num_actions: Policy actions begun.
         last_inference_ms: Wall time of the last inference; NaN before the first.
 
     Args:
@@ -76,13 +69,11 @@ class ControlLoop:
         self.spec = spec
         self.contract = policy.contract
         self.supervisor = supervisor
-        self.output = output
         self.observer = Observer(spec)
-        self.controller = ActionController(spec, self.contract.action_space, self.contract.period_s)
+        self.driver = ArmDriver(spec, self.contract, parameters, supervisor, output)
         self._lead = "static" if "static" in self.contract.cameras else self.contract.cameras[0]
         self.clock = PolicyClock(self.contract.period_s, 1.0 / spec.cameras[self._lead].rate_hz)
         self.latency = LatencyMeter()
-        self.num_actions = 0
         self.last_inference_ms = float("nan")
         self._ros_clock = ros_clock
         self._on_chunk = on_chunk
@@ -92,9 +83,6 @@ class ControlLoop:
         self._measured: Proprioception | None = None
         self._due: InferenceResult | None = None
         self.parameters = parameters
-        self._schedule = parameters.make_schedule()
-        self._soft_start = SoftStart(spec.limits.soft_start_s)
-        self._wants_path = spec.command.interface == "joint_trajectory"
         supervisor.begin()
         supervisor.action_timeout_s = parameters.action_timeout_s
         self._thread = InferenceThread(policy, wake)
@@ -107,18 +95,14 @@ class ControlLoop:
     def close(self) -> None:
         """Stand still and end the inference thread."""
         self.deactivate()
+        self.driver.close(self._ros_clock)
         self._thread.stop()
 
     def apply(self, parameters: PolicyNodeParameters) -> None:
         """Take changed parameters."""
-        old, self.parameters = self.parameters, parameters
-        if not old.has_schedule_of(parameters):
-            self._schedule = parameters.make_schedule()
+        self.parameters = parameters
         self.supervisor.action_timeout_s = parameters.action_timeout_s
-        if parameters.command_enabled != self.output.command_enabled:
-            self._stand_still(self._ros_clock.now())
-            self._release()
-            self.output.enable(parameters.command_enabled)
+        self.driver.apply(parameters)
 
     def activate(self) -> None:
         """Allow motion, unless the emergency stop is latched."""
@@ -134,7 +118,7 @@ class ControlLoop:
         """Allow motion again, from the measured pose and without history; return why not, if not."""
         problem = self.supervisor.arm()
         if problem is None:
-            self.controller.guard.forget_trip(armed=True)
+            self.driver.arm()
             self.forget_history()
         return problem
 
@@ -215,7 +199,7 @@ class ControlLoop:
         now = self._ros_clock.now()
         if now.nanoseconds < self._last_ns:
             self._last_ns = now.nanoseconds
-            self._release()
+            self.driver.release()
             self.forget_history()
         self._last_ns = now.nanoseconds
         return now
@@ -227,20 +211,13 @@ class ControlLoop:
         try:
             self.observer.require_fresh(now_ns)
             self._measured = self.observer.measured(now_ns)
-            self._look_at_pose(self._measured.pose_tcp_in_base)
+            self.driver.look_at(self._measured.pose_tcp_in_base)
             refusal = self._undecodable
         except ObservationRefusedError as found:
             refusal = found
         if self.supervisor.note_observation(refusal):
             assert refusal is not None, "news of an observation that is refused"
-            self.controller.guard.intervene("age", str(refusal))
-            self._note_trip()
-
-    def _look_at_pose(self, measured: Pose) -> None:
-        problem = self.controller.why_not_move(measured)
-        if self.supervisor.note_pose(problem):
-            self.controller.guard.intervene("start", str(problem))
-            self._note_trip()
+            self.driver.note_age(str(refusal))
 
     def _step_policy_if_due(self, now_ns: int, *, picture_arrived: bool) -> None:
         wants_observations = self.supervisor.verdict(now_ns).wants_observations
@@ -263,11 +240,10 @@ class ControlLoop:
     def _begin_episode(self, now_ns: int) -> None:
         self._episode += 1
         self._undecodable = None
-        self._drop_actions()
+        self._due = None
         self.supervisor.note_action(None)
         self.supervisor.note_progress(now_ns)
-        if self.controller.is_anchored:
-            self.controller.hold(now_ns)
+        self.driver.begin_episode(now_ns)
 
     def _take_result(self, result: InferenceResult, now_ns: int) -> None:
         self.last_inference_ms = result.inference_ms
@@ -278,7 +254,7 @@ class ControlLoop:
             self._on_chunk(result)
             self._take_chunk(result, result.outcome, now_ns)
         elif isinstance(result.outcome, PolicyUnreachableError):
-            self._drop_actions()
+            self.driver.drop_actions()
             self.supervisor.note_action(str(result.outcome), Reason.POLICY_UNREACHABLE)
         elif not isinstance(result.outcome, InstructionError):
             self.supervisor.note_failure(Reason.INFERENCE_ERROR, f"the policy failed: {result.outcome!r}")
@@ -286,62 +262,24 @@ class ControlLoop:
             self.supervisor.refuse_instruction(str(result.outcome))
 
     def _take_chunk(self, result: InferenceResult, chunk: ActionChunk, now_ns: int) -> None:
-        if not self.controller.guard.are_finite(chunk.actions):
-            self._drop_actions()
-            self._note_trip()
-            return
         self.supervisor.note_action(None)
-        if self.supervisor.is_too_old(chunk.stamp_ns, now_ns):
-            return  # The verdict goes on to say that actions are late.
-        self.supervisor.note_progress(now_ns)
-        self._schedule.push(chunk)
-        self._due = result
+        is_too_old = self.supervisor.is_too_old(chunk.stamp_ns, now_ns)
+        # The verdict goes on to say that actions are late.
+        if not is_too_old and self.driver.take(chunk):
+            self.supervisor.note_progress(now_ns)
+            self._due = result
 
     def _send_command(self, now: Time) -> Verdict:
         verdict = self.supervisor.verdict(now.nanoseconds)
-        if not verdict.may_move:
+        if self.driver.is_leaving:
+            self.driver.leave(now)
+        elif not verdict.may_move:
             self._stand_still(now)
-            return verdict
-        assert self._measured is not None, "the look that allowed motion has seen the pose"
-        self._move(self._measured, now)
+        else:
+            assert self._measured is not None, "the look that allowed motion has seen the pose"
+            self.driver.move(self._measured, now)
+            self._measure_latency()
         return verdict
-
-    def _move(self, measured: Proprioception, now: Time) -> None:
-        pose = measured.pose_tcp_in_base
-        if self.controller.has_been_silent(now.nanoseconds):
-            self._release()
-        if not self.controller.is_anchored:
-            self.controller.anchor(pose, now.nanoseconds)
-            self._soft_start.begin(now.nanoseconds)
-        action = self._schedule.due(now.nanoseconds)
-        if action is not None:
-            share = self._soft_start.share(now.nanoseconds)
-            self.num_actions += self.controller.begin(action, pose, now.nanoseconds, share)
-        command = self.controller.command(now.nanoseconds)
-        self._send(command, measured, now, is_new_path=action is not None)
-        self._measure_latency()
-
-    def _send(self, command: Command, measured: Proprioception | None, now: Time, *, is_new_path: bool) -> None:
-        """Send a command and, where the interface wants it, the path that begins with it."""
-        ahead = None
-        if self._wants_path and is_new_path:
-            ahead = self.controller.path_ahead(self._schedule.upcoming(), now.nanoseconds)
-        problem = self.output.move(command, measured, now, ahead)
-        if problem is not None:
-            self.controller.guard.intervene("joints", problem.sentence, can_clamp=problem.can_clamp)
-        self._note_trip()
-
-    def _note_trip(self) -> None:
-        """Tell the supervisor what the guard does not let pass."""
-        trip = self.controller.guard.trip
-        if trip is None:
-            return
-        if trip.needs_arming:
-            self.supervisor.note_failure(Reason.GUARD_STOP, f"{trip.detail}. Find the cause, then call ~/arm")
-        elif trip.stage not in _FOUND_ELSEWHERE:
-            reason = Reason.ACTION_NOT_FINITE if trip.stage == "finite" else Reason.GUARD_HOLD
-            sentence = f"{trip.detail}; the arm holds until the policy asks for something that passes"
-            self.supervisor.note_action(sentence, reason)
 
     def _measure_latency(self) -> None:
         result, self._due = self._due, None
@@ -358,30 +296,6 @@ class ControlLoop:
         )
 
     def _stand_still(self, now: Time) -> None:
-        """Come to rest within the limits, say so for a while (a pose, zero velocity), then let go of the arm."""
-        self._drop_actions()
-        if self.controller.has_been_silent(now.nanoseconds):
-            self._release()
-        if not self.controller.is_anchored:
-            return
-        guard = self.controller.guard
-        was_moving = not self.controller.is_held
-        self.controller.hold(now.nanoseconds)
-        held = self.controller.command(now.nanoseconds).pose_tcp_in_base
-        if not guard.is_at_rest:
-            self._send(Command(held, None), None, now, is_new_path=was_moving)
-        elif not self.output.stand_still(held, now) or self._is_driven_by_others(now):
-            self._release()
-
-    def _is_driven_by_others(self, now: Time) -> bool:
-        return self.supervisor.verdict(now.nanoseconds).is_driven_by_others
-
-    def _drop_actions(self) -> None:
-        """Forget what has not been begun; no command follows from it, so it has no latency."""
-        self._schedule.clear()
+        """Let the arm come to rest; no command follows from what the policy said last, so it has no latency."""
         self._due = None
-
-    def _release(self) -> None:
-        """Let go of the arm: the next motion begins from where it is then."""
-        self.controller.release()
-        self.output.release()
+        self.driver.stand_still(now)

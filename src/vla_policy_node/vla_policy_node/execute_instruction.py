@@ -64,7 +64,7 @@ class ExecuteInstructionServer:
                 state=int(verdict.state),
                 reason=int(verdict.reason),
                 remaining_s=max(0.0, remaining_s),
-                actions_executed=self._loop.num_actions - run.actions_before,
+                actions_executed=self._loop.driver.num_actions - run.actions_before,
             )
         )
 
@@ -102,7 +102,7 @@ class ExecuteInstructionServer:
             outcome = (ExecuteInstruction.Result.SUPERSEDED, "another goal came")
             self._run.outcome.set_result(outcome)
         instruction = self._loop.supervisor.instruction or ""
-        run = _Run(handle, instruction, self._now_s(), self._loop.num_actions, Future())
+        run = _Run(handle, instruction, self._now_s(), self._loop.driver.num_actions, Future())
         self._run = run
         error_code, error_msg = await run.outcome
         if error_code == ExecuteInstruction.Result.NONE:
@@ -115,7 +115,7 @@ class ExecuteInstructionServer:
             error_code=error_code,
             error_msg=error_msg,
             executed_s=self._now_s() - run.began_s,
-            actions_executed=self._loop.num_actions - run.actions_before,
+            actions_executed=self._loop.driver.num_actions - run.actions_before,
         )
 
     def _refusal(self, goal: ExecuteInstruction.Goal) -> tuple[int, str] | None:

@@ -75,7 +75,7 @@ class Reporter:
                 detail=verdict.detail,
                 warnings=list(warnings),
                 instruction=loop.supervisor.instruction or "",
-                command_enabled=loop.output.command_enabled,
+                command_enabled=loop.driver.output.command_enabled,
                 policy_is_trained=loop.contract.is_trained,
                 stream_names=list(ages_ms),
                 stream_ages_ms=[float(age) for age in ages_ms.values()],
@@ -95,7 +95,7 @@ class Reporter:
             level = DiagnosticStatus.WARN
         trained = "" if loop.contract.is_trained else " (UNTRAINED policy: random weights)"
         values: dict[str, object] = {
-            f"guard.{stage}": count for stage, count in loop.controller.guard.interventions.items()
+            f"guard.{stage}": count for stage, count in loop.driver.controller.guard.interventions.items()
         }
         values |= {
             f"latency.{stage.value}.p{percent}_ms": f"{loop.latency.percentile_ms(stage, percent):.2f}"
@@ -103,7 +103,7 @@ class Reporter:
             for percent in (50, 95, 99)
         }
         values |= {f"warning.{number}": text for number, text in enumerate(warnings)}
-        values |= {"actions": loop.num_actions, "inference.skipped": loop.num_skipped}
+        values |= {"actions": loop.driver.num_actions, "inference.skipped": loop.num_skipped}
         status = DiagnosticStatus(
             level=level,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: policy",

@@ -27,6 +27,8 @@ from vla_policy_node.robot_kinematics import robot_kinematics
 
 # A still command is repeated for this long, against a lost message; then other publishers have the topic.
 _STILL_REPEAT_NS = 500_000_000
+# A publisher that goes away takes with it what it has just said.
+_NUM_STILL_HEARD = 3
 
 
 class CommandOutput:
@@ -55,10 +57,11 @@ class CommandOutput:
         self._dwell = GripperDwell(spec.gripper.min_dwell_s)
         kind, topic = self._arm.message_type, spec.command.topic
         self._arm_publisher: Any | None = None
-        self._arm_shadow = node.create_publisher(kind, f"~/shadow/{topic}", 1)
+        self._arm_shadow = node.create_publisher(kind, f"~/shadow/{topic}", self._arm.queue_depth)
         gripper = spec.gripper.topic or spec.gripper.action
         self._gripper_shadow = node.create_publisher(Float64MultiArray, f"~/shadow/{gripper}", 1)
         self._still_since_ns: int | None = None
+        self._num_still = 0
         self.enable(command_enabled)
 
     @property
@@ -66,10 +69,17 @@ class CommandOutput:
         """Whether commands go to the robot."""
         return self._arm_publisher is not None
 
+    @property
+    def has_said_still(self) -> bool:
+        """Whether the command sent last was to stand still, and is some commands old."""
+        return self._num_still >= _NUM_STILL_HEARD
+
     def enable(self, command_enabled: bool) -> None:
         """Send commands to the robot, or only their shadow: then nobody sees a publisher of commands here."""
         if command_enabled and self._arm_publisher is None:
-            self._arm_publisher = self._node.create_publisher(self._arm.message_type, self._topic, 1)
+            self._arm_publisher = self._node.create_publisher(
+                self._arm.message_type, self._topic, self._arm.queue_depth
+            )
         elif not command_enabled and self._arm_publisher is not None:
             self._node.destroy_publisher(self._arm_publisher)
             self._arm_publisher = None
@@ -88,7 +98,7 @@ class CommandOutput:
         Returns:
             Why the joints cannot do what the command asks, if they cannot; for the guard's stage ``joints``.
         """
-        self._still_since_ns = None
+        self._still_since_ns, self._num_still = None, 0
         message, problem = self._arm.move(command.pose_tcp_in_base, measured, now, ahead)
         self._publish(message)
         self._move_gripper(command.gripper_open, now.nanoseconds)
@@ -104,13 +114,14 @@ class CommandOutput:
         if now.nanoseconds - self._still_since_ns > _STILL_REPEAT_NS:
             return False
         self._publish(self._arm.stand_still(held, now))
+        self._num_still += 1
         return True
 
     def release(self) -> None:
         """Forget what was sent: the next motion starts from where the arm is, and the gripper is asked anew."""
         self._arm.release()
         self._dwell.release()
-        self._still_since_ns = None
+        self._still_since_ns, self._num_still = None, 0
 
     def destroy(self) -> None:
         """Remove the publishers and clients."""
