@@ -30,6 +30,8 @@ setup(
             "trial_logbook = vla_policy_node.trial_logbook:main",
             "tcp_pose_publisher = vla_policy_node.tcp_pose_publisher:main",
             "record_keyboard = vla_policy_node.recording.record_keyboard:main",
+            "doctor = vla_policy_node.doctor.command:main",
+            "replay_bag = vla_policy_node.replay_bag:main",
             "policy_server = vla_core.remote.serve:main",
             "policy_keys = vla_core.remote.keys:main",
         ]
