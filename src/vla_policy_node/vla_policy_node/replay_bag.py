@@ -21,6 +21,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from tqdm import tqdm
 
+from vla_core.checkpoint_card import CheckpointCard
+from vla_core.config import load_config
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
 from vla_core.whole_file import write_json
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _replay(options: argparse.Namespace) -> Comparison:
     spec = RobotSpec.load(options.robot)
+    card = load_config(options.checkpoint / "model.yaml", CheckpointCard)
     replayed, namespace = shadow_spec(spec), f"/replay_{os.getpid()}"
     with (
         RecordedBag(options.bag, spec, options.namespace) as bag,
@@ -82,7 +85,7 @@ def _replay(options: argparse.Namespace) -> Comparison:
                 length_s=length_s,
                 rate=options.rate,
             )
-        return compare(bag, spec, heard, options.rate)
+        return compare(bag, spec, card.action_space, heard, options.rate)
 
 
 def _play(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
 from vla_core.codecs.stamp import split_stamp_ns, stamp_ns_of
+from vla_core.geometry import FloatArray
 from vla_core.observer import stream_topics, stream_types
 from vla_core.robot_spec import RobotSpec
 from vla_core.units import NS_PER_MS, NS_PER_S
@@ -38,14 +40,14 @@ class Heard:
     Attributes:
         poses: Shadow target poses.
         gripper: Shadow gripper commands, in the driver's unit.
-        chunks: Times of the action chunks' observations, and wall times of the inferences in milliseconds.
+        chunks: Times of the action chunks' observations, first actions (7,), wall times of the inferences in ms.
         statuses: All statuses.
         latest_ms: How much later than planned the latest message was played.
     """
 
     poses: list[tuple[int, PoseStamped]] = field(default_factory=list)
     gripper: list[tuple[int, float]] = field(default_factory=list)
-    chunks: list[tuple[int, float]] = field(default_factory=list)
+    chunks: list[tuple[int, FloatArray, float]] = field(default_factory=list)
     statuses: list[PolicyStatus] = field(default_factory=list)
     latest_ms: float = 0.0
 
@@ -137,7 +139,8 @@ class BagPlayer:
         self.heard.gripper.append((self._bag_ns(self._now_ns()), float(message.data[0])))
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        self.heard.chunks.append((self._bag_ns(stamp_ns_of(message)), float(message.inference_ms)))
+        first = np.array(message.actions[: message.ACTION_DIM], dtype=np.float64)
+        self.heard.chunks.append((self._bag_ns(stamp_ns_of(message)), first, float(message.inference_ms)))
 
     def _on_status(self, message: PolicyStatus) -> None:
         self.heard.statuses.append(message)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_core.actions.action_space import ActionSpace, target_pose
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.geometry import FloatArray, Pose
 from vla_core.robot_spec import RobotSpec
@@ -25,8 +26,9 @@ class Comparison:
         predicted: (N, 3) predicted positions in base, metres.
         recorded: (N, 3) recorded positions in base.
         errors: (N, 6) predicted minus recorded: metres and radians (rotation vector), in base axes.
-        motion_errors: (M, 3) error of the motion of the target in one period of the policy, metres, in base axes.
-        recorded_motions: (M, 3) the recorded motions: the error of a policy that asks for none.
+        motion_errors: (M, 6) motion that the first action of each chunk asks for, minus the one that was recorded
+            in that period: metres and radians, in base axes. Unlike ``errors`` they do not add up.
+        recorded_motions: (M, 6) the recorded motions: the errors of a policy that asks for none.
         gripper_reference: What the gripper is compared with: ``commanded`` or ``measured``.
         gripper_agreement: Share of the time in [0, 1] in which both say open or both closed; ``None`` without a
             prediction.
@@ -60,12 +62,13 @@ class Comparison:
         return float(np.linalg.norm(self.errors[:, :3], axis=1).mean())
 
 
-def compare(bag: RecordedBag, spec: RobotSpec, heard: Heard, rate: float) -> Comparison:
+def compare(bag: RecordedBag, spec: RobotSpec, space: ActionSpace, heard: Heard, rate: float) -> Comparison:
     """Return how predicted and recorded commands differ.
 
     Args:
         bag: What was recorded.
         spec: The robot.
+        space: Meaning of the policy's actions.
         heard: What the policy node said.
         rate: Seconds of the bag per second.
 
@@ -87,7 +90,8 @@ def compare(bag: RecordedBag, spec: RobotSpec, heard: Heard, rate: float) -> Com
     gripper_reference, gripper = bag.gripper()
     times_ns = [at_ns for at_ns, _, _ in found]
     status = heard.statuses[-1]
-    predicted_motions, recorded_motions = _motions(rows, reference, times_ns, 1.0 / status.trained_rate_hz * rate)
+    period_ns = round(NS_PER_S / status.trained_rate_hz * rate)
+    predicted_motions, recorded_motions = _motions(space, heard, measured, reference, period_ns)
     played_s = (measured.times_ns[-1] - measured.times_ns[0]) / NS_PER_S / rate
     return Comparison(
         reference="recorded commands" if commanded else "measured poses",
@@ -101,7 +105,7 @@ def compare(bag: RecordedBag, spec: RobotSpec, heard: Heard, rate: float) -> Com
         gripper_agreement=_agreement(spec, heard.gripper, gripper, times_ns),
         num_ticks=len(heard.chunks),
         expected_ticks=int(played_s * status.trained_rate_hz),
-        inference_ms=np.array([inference_ms for _, inference_ms in heard.chunks]),
+        inference_ms=np.array([inference_ms for _, _, inference_ms in heard.chunks]),
         latency_ms=(float(status.latency_p50_ms), float(status.latency_p95_ms)),
         latest_ms=heard.latest_ms,
         is_trained=bool(status.policy_is_trained),
@@ -114,17 +118,28 @@ def _error(wanted: Pose, found: Pose) -> FloatArray:
 
 
 def _motions(
-    rows: Sequence[tuple[int, Pose]], reference: Track[Pose], times_ns: Sequence[int], period_s: float
+    space: ActionSpace, heard: Heard, measured: Track[Pose], reference: Track[Pose], period_ns: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Return (M, 3) predicted and recorded motions in the period before each of the times."""
-    predicted = Track([at_ns for at_ns, _ in rows], [pose for _, pose in rows])
-    before_ns = np.array(times_ns) - round(period_s * NS_PER_S)
-    is_known = before_ns >= max(predicted.times_ns[0], reference.times_ns[0])
-    ends_ns, begins_ns = np.array(times_ns)[is_known], before_ns[is_known]
-    first, second = (
-        _positions_m(track, ends_ns) - _positions_m(track, begins_ns) for track in (predicted, reference)
-    )
-    return first, second
+    """Return (M, 6) motions that the first action of each chunk asks for, and those that were recorded then."""
+    last_ns = reference.times_ns[-1] - period_ns
+    predicted, begins_ns = [], []
+    for at_ns, action, _ in heard.chunks:
+        where = measured.at(at_ns)
+        if where is not None and reference.times_ns[0] <= at_ns <= last_ns:
+            predicted.append(_error(where, target_pose(space, where, action)))
+            begins_ns.append(at_ns)
+    if not predicted:
+        raise ReplayError("the bag is too short for one action of the policy")
+    times_ns = np.array(begins_ns)
+    shifts_m = _positions_m(reference, times_ns + period_ns) - _positions_m(reference, times_ns)
+    turns_rad = [_turn_rad(reference, at_ns, at_ns + period_ns) for at_ns in begins_ns]
+    return np.array(predicted), np.hstack([shifts_m, np.array(turns_rad)])
+
+
+def _turn_rad(track: Track[Pose], begin_ns: int, end_ns: int) -> FloatArray:
+    begin, end = track.at(begin_ns), track.at(end_ns)
+    assert begin is not None and end is not None, "both times are within the track"
+    return np.asarray((end.rotation * begin.rotation.inv()).as_rotvec())
 
 
 def _positions_m(track: Track[Pose], times_ns: NDArray[np.int64]) -> FloatArray:
