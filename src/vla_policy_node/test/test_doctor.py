@@ -29,6 +29,7 @@ from vla_policy_node.doctor.frame_test import run_frame_test
 from vla_policy_node.doctor.gripper_trial import run_gripper_trial
 from vla_policy_node.doctor.robot_watch import RobotWatch
 
+pytestmark = pytest.mark.ros
 SPEC = RobotSpec.load(SIM_ARM)
 
 
