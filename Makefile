@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test nightly check bench clean
 
 ENV := set +u; source scripts/env.bash; set -u;
 
@@ -20,6 +20,10 @@ demo: setup ## simulated arm, cameras, sentences, model, guarded motion (VIEW=1 
 
 test: setup ## all tests: colcon test for each package, then tests/
 	@scripts/test.bash
+
+nightly: setup ## what takes too long for every day: two million random sequences, thirty minutes of random faults
+	@$(ENV) VLA_RANDOM_SEQUENCES=2000000 python -m pytest -q src/vla_core/test/test_random_sequences.py
+	VLA_ENDURANCE_S=1800 python -m pytest -q -s src/vla_policy_node/test/test_endurance.py
 
 check: setup ## lint, format, types and the direction of imports
 	@$(ENV) ruff check .

@@ -139,5 +139,5 @@ def brake(velocity: FloatArray, acceleration: FloatArray, limits: MotionLimits) 
 
 def norms(vectors: FloatArray) -> FloatArray:
     """Return the (...) lengths of (..., 3) vectors."""
-    lengths: FloatArray = np.sqrt((vectors * vectors).sum(axis=-1))
+    lengths: FloatArray = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
     return lengths

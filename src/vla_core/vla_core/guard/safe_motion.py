@@ -123,7 +123,7 @@ class SafeMotion:
             return True
         wanted = self._jerk_towards(error, velocity - self._velocity, dt_s)
         within = self._shortened(wanted, dt_s)
-        is_free = np.allclose(within, wanted, rtol=1e-6, atol=1e-9)
+        is_free = bool((np.abs(within - wanted) <= 1e-6 * np.abs(wanted) + 1e-9).all())
         is_followed = self._adopt(within, dt_s) or self._adopt_weakened(within, dt_s)
         self.coast(dt_s)
         return is_free and is_followed
