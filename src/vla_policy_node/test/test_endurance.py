@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy node on the simulated arm for a long time, while everything goes wrong now and then.
 
-``VLA_ENDURANCE_S`` says for how long; ``make nightly`` asks for thirty minutes. The slope of the memory is printed.
+``VLA_ENDURANCE_S`` says for how long; ``make nightly`` asks for thirty minutes. The memory's slope is printed.
 """
 
+import itertools
 import os
 import random
 import time
@@ -125,7 +126,7 @@ def check_commands(robot: Probe) -> int:
     for _, pose in poses:
         assert np.all(pose.position_m >= low - 1e-6)
         assert np.all(pose.position_m <= high + 1e-6)
-    for (then_s, before), (now_s, after) in zip(poses, poses[1:], strict=False):
+    for (then_s, before), (now_s, after) in itertools.pairwise(poses):
         dt_s = now_s - then_s
         if dt_s > 0.3:
             continue  # the arm was let go in between: the next motion begins where it is then
