@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How smoothly the simulated arm moves under each schedule, with a model that takes its time.
 
-Usage: python benchmarks/smoothness.py [--tasks TASK...] [--seeds 2] [--latencies-ms 0 50 150 300] [--chunk-size 10]
+Usage: python benchmarks/smoothness.py [--tasks TASK...] [--seeds 2] [--latencies-ms 0 50 150 300]
 
 The scripted expert is the policy: at each tick it looks at the measured state and says a chunk of actions, which
-arrives after the injected latency; one inference runs at a time, the newest observation waits. Everything behind it
-is the suite's own: schedule, controller, guard. Time is simulated, so the numbers do not depend on the machine.
+arrives after the injected latency; one inference runs at a time, the newest observation waits. Everything behind
+it is the suite's own: schedule, controller, guard. Time is simulated: the numbers do not depend on the machine.
 
 rate       chunks per second that the model gave
 stall      share of the time in which no action was due although the task was not done
@@ -14,7 +14,6 @@ jerk       third difference of the commanded TCP at 50 Hz, root mean square; in 
 """
 
 import argparse
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from vla_core.actions.action_space import ActionSpace, target_pose
+from vla_core.actions.action_space import ActionSpace
 from vla_core.actions.gripper import command_from_open
 from vla_core.controller import ActionController
 from vla_core.geometry import FloatArray, Pose, distance_m
@@ -59,9 +58,8 @@ def main() -> None:
     print(machine())
     print(f"{args.tasks}, {args.seeds} seeds, chunks of {args.chunk_size} actions every {PERIOD_S:g} s\n")
     spec, tabletop = RobotSpec.load(SPEC), Tabletop()
-    print(
-        f"{'schedule':20} {'latency':>8} {'success':>8} {'time':>7} {'rate':>8} {'stall':>7} {'tracking':>9} {'jerk':>16}"
-    )
+    titles = f"{'latency':>8} {'success':>8} {'time':>7} {'rate':>8} {'stall':>7} {'tracking':>9} {'jerk':>16}"
+    print(f"{'schedule':20} {titles}")
     for name, make in SCHEDULES.items():
         base_jerk = None
         for latency_ms in args.latencies_ms:
@@ -72,13 +70,15 @@ def main() -> None:
             ]
             jerk = float(np.sqrt(np.mean([run.jerk**2 for run in runs])))
             base_jerk = base_jerk or jerk
-            print(
-                f"{name:20} {latency_ms:5.0f} ms {sum(run.is_success for run in runs):5}/{len(runs):<2} "
-                f"{np.mean([run.duration_s for run in runs]):5.1f} s {np.mean([run.rate_hz for run in runs]):5.1f} Hz "
-                f"{np.mean([run.stall for run in runs]):6.1%} {np.mean([run.tracking_m for run in runs]) * 1e3:6.2f} mm "
-                f"{jerk:7.2f} m/s3 ({jerk / base_jerk:.2f})",
-                flush=True,
-            )
+            success = f"{sum(run.is_success for run in runs):5}/{len(runs):<2}"
+            times = f"{mean(runs, 'duration_s'):5.1f} s {mean(runs, 'rate_hz'):5.1f} Hz {mean(runs, 'stall'):6.1%}"
+            smooth = f"{1e3 * mean(runs, 'tracking_m'):6.2f} mm {jerk:7.2f} m/s3 ({jerk / base_jerk:.2f})"
+            print(f"{name:20} {latency_ms:5.0f} ms {success} {times} {smooth}", flush=True)
+
+
+def mean(runs: list["Result"], name: str) -> float:
+    """Return the mean of a number over runs."""
+    return float(np.mean([getattr(run, name) for run in runs]))
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,8 @@ class SlowModel:
             return
         (seen_s, state, pose), self.waiting = self.waiting, None
         self.num_chunks += 1
-        actions = [self.expert.act(state, pose)]
-        dreamer = copy.deepcopy(self.expert)  # what follows if the arm does what it is told and nothing else moves
-        for _ in range(self.chunk_size - 1):
-            pose = target_pose(SPACE, pose, actions[-1])
-            actions.append(dreamer.act(state, pose))
-        chunk = ActionChunk(round(seen_s * NS_PER_S), PERIOD_S, np.array(actions, dtype=np.float32))
+        actions = self.expert.act_ahead(state, pose, self.chunk_size).astype(np.float32)
+        chunk = ActionChunk(round(seen_s * NS_PER_S), PERIOD_S, actions)
         self.answer = (now_s + self.latency_s, chunk)
 
 
@@ -150,7 +146,7 @@ class Run:
         model = SlowModel(make_expert(task, SPACE), self.latency_s, self.chunk_size)
         controller = ActionController(self.spec, SPACE, PERIOD_S)
         controller.anchor(table.arm_state().pose_tcp_in_base, _ns(table.time_s))
-        next_tick_s, last_action_s, stalled_s = table.time_s, table.time_s, 0.0
+        next_tick_s, last_action_s, stalled_s = table.time_s, float("inf"), 0.0
         while table.time_s < LONGEST_S and not model.expert.is_done:
             now_s, measured = table.time_s, table.arm_state().pose_tcp_in_base
             if now_s + 1e-9 >= next_tick_s:
@@ -161,7 +157,7 @@ class Run:
                 self.schedule.push(chunk)
             action = self.schedule.due(_ns(now_s))
             if action is not None:
-                stalled_s += max(now_s - last_action_s - 1.5 * PERIOD_S, 0.0) if self.commanded else 0.0
+                stalled_s += max(now_s - last_action_s - 1.5 * PERIOD_S, 0.0)
                 last_action_s = now_s
                 controller.begin(action, measured, _ns(now_s))
             self._command(controller, now_s + period_s)

@@ -128,6 +128,22 @@ def test_without_blending_the_newest_chunk_counts_at_once() -> None:
     assert [value - now // PERIOD_NS for now, value in found.items()] == [0, 8, 8]
 
 
+@pytest.mark.parametrize("name", ["temporal_ensemble", "overlap_blend"])
+def test_a_correction_that_comes_late_is_neither_lost_nor_made_twice(name: str) -> None:
+    """Chunks that want to go one unit, seen two periods ago, and say so until they see that it was done."""
+    schedule, done, seen = make_schedule(name), 0.0, {0: 0.0}  # type: ignore[arg-type]
+    for now_ns in range(0, 4000, 10):
+        seen[now_ns] = done
+        if now_ns >= 200 and now_ns % 100 == 0:
+            actions = np.zeros((10, 7), np.float32)
+            actions[0, 0] = 1.0 - seen[now_ns - 200]
+            schedule.push(ActionChunk(now_ns - 200, PERIOD_NS * 1e-9, actions))
+        action = schedule.due(now_ns)
+        done += 0.0 if action is None else float(action[0])
+        assert done <= 1.6
+    assert done == pytest.approx(1.0, abs=0.02)
+
+
 def test_an_ensemble_weights_by_age() -> None:
     schedule = TemporalEnsemble(decay=np.log(3.0))
     found = executed(schedule, {0: time_chunk(0), 100: time_chunk(100, off=4.0)}, 200)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_core.actions.action_space import ActionSpace, action_towards
+from vla_core.actions.action_space import ActionSpace, action_towards, target_pose
 from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, shortened
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import Success
@@ -89,6 +89,18 @@ class PhasedExpert:
         self._ticks += 1
         self._gripper_open = phase.gripper_open
         return np.append(self._arm_action(phase, pose_tcp_in_base), phase.gripper_open)
+
+    def act_ahead(self, state: TabletopState, pose_tcp_in_base: Pose, count: int) -> FloatArray:
+        """Return (count, 7): the action for this moment, then those that follow in the same phase.
+
+        They assume an arm that does what it is told. What comes after the phase is not foreseen.
+        """
+        actions = [self.act(state, pose_tcp_in_base)]
+        for _ in range(count - 1):
+            pose_tcp_in_base = target_pose(self._space, pose_tcp_in_base, actions[-1])
+            motion = np.zeros(6) if self._done else self._arm_action(self._phases[self._index], pose_tcp_in_base)
+            actions.append(np.append(motion, self._gripper_open))
+        return np.stack(actions)
 
     def _is_over(self, state: TabletopState, pose: Pose) -> bool:
         phase = self._phases[self._index]
