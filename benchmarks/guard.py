@@ -4,7 +4,7 @@
 Usage: python benchmarks/guard.py
 
 Five commands to an action, as on the robot. The first row of each pair asks for what is allowed, the second for
-far too much, so that there is something to clamp. A command should take under 200 us.
+far too much, so that there is something to clamp. A command should take under 400 us.
 """
 
 import time

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 
 from vla_core.actions.action_space import ActionSpace, target_pose
 from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m, step_towards
@@ -117,8 +118,7 @@ class ActionController:
             pose = self.guard.brake(dt_s)
         else:
             share = min(max((now_ns - self._begin_ns) / self._duration_ns, 0.0), 1.0)
-            reference = step_towards(self._start, self._goal, share)
-            pose = self.guard.follow(reference, self._velocity if share < 1.0 else _STILL, dt_s)
+            pose = self.guard.follow(self._on_the_way(share), self._velocity if share < 1.0 else _STILL, dt_s)
         self._sent_ns = now_ns
         return Command(pose, self._gripper_open)
 
@@ -162,8 +162,13 @@ class ActionController:
         )
         self._duration_ns = max(end_ns - self._begin_ns, round(slowest_s * NS_PER_S), 1)
         way_rad = (goal.rotation * self._start.rotation.inv()).as_rotvec()
-        way = np.stack([goal.position_m - self._start.position_m, way_rad])
-        self._velocity = way / (self._duration_ns / NS_PER_S)
+        self._way: FloatArray = np.array([goal.position_m - self._start.position_m, way_rad])
+        self._velocity = self._way / (self._duration_ns / NS_PER_S)
+
+    def _on_the_way(self, share: float) -> Pose:
+        """Return the pose at a share of the straight way: ``step_towards`` without what every share repeats."""
+        position_m = self._start.position_m + share * self._way[0]
+        return Pose(position_m, Rotation.from_rotvec(share * self._way[1]) * self._start.rotation)
 
     def _reference(self, measured: Pose) -> Pose:
         """Return the pose that the next action is relative to."""

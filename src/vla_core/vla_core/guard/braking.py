@@ -69,7 +69,7 @@ class ConstantJerk:
         v, a, j, t = self.velocity[0], self.acceleration[0], self.jerk[0], elapsed_s
         first_m = start_m + v * t / 3.0
         second_m = first_m + v * t / 3.0 + a * t**2 / 6.0
-        return np.stack([start_m, first_m, second_m, start_m + t * (v + t * (a / 2.0 + t * j / 6.0))])
+        return np.array([start_m, first_m, second_m, start_m + t * (v + t * (a / 2.0 + t * j / 6.0))])
 
 
 @dataclass(frozen=True, eq=False)

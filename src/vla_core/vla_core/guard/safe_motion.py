@@ -117,7 +117,7 @@ class SafeMotion:
             dt_s: Time since the last command, seconds.
         """
         turn = (reference.rotation * self.pose.rotation.inv()).as_rotvec()
-        error = np.stack([reference.position_m - self.pose.position_m, turn]) - velocity * dt_s
+        error = np.array([reference.position_m - self.pose.position_m, turn]) - velocity * dt_s
         if dt_s < _SHORTEST_S or self._has_arrived(error, velocity):
             self.coast(dt_s)
             return True

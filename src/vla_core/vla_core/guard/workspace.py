@@ -48,7 +48,7 @@ class Workspace:
 def _passes(hull_m: FloatArray, box_min_m: FloatArray, box_max_m: FloatArray) -> bool:
     """Return whether one side of the box has the hull beyond it; who starts inside may only come out."""
     start_m = hull_m[0]
-    depths_m = np.stack([start_m - box_min_m, box_max_m - start_m])
+    depths_m = np.array([start_m - box_min_m, box_max_m - start_m])
     if (depths_m > _EPSILON_M).all():
         side, axis = np.unravel_index(np.argmin(depths_m), depths_m.shape)
         ways_m = hull_m[:, axis] - start_m[axis]
