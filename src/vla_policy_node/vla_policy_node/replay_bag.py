@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(remove_ros_args([sys.argv[0], *given])[1:])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     try:
         comparison = _replay(options)

@@ -5,6 +5,7 @@ Exit code: 0 when no check fails, 1 when one does or the doctor cannot work, 2 f
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (options.move or options.axes) and not options.frames:
         parser.error("--move and --axes belong to --frames")
     # Ctrl-C has to reach the frame test, which then brings the arm to rest: rclpy may not end the context before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     try:
         findings = _run(options)
@@ -103,6 +106,8 @@ def _try_motion(
         axes = options.axes or list(AXES)
         plan = plan_findings(evidence, axes)
         print(as_table(plan, coloured=is_coloured(sys.stdout), verdict=False), flush=True)
+        if any(finding.state is State.FAIL for finding in plan):
+            return findings + plan
         if options.move:
             _confirm(options, "The arm will really move like that. Is your hand on the emergency stop?")
         findings += plan + run_frame_test(node, executor, evidence, axes, move=options.move)

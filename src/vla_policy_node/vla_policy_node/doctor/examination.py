@@ -8,7 +8,7 @@ from vla_policy_node.doctor.evidence import Evidence
 from vla_policy_node.doctor.findings import Finding, Notes
 from vla_policy_node.doctor.gripper_checks import check_gripper
 from vla_policy_node.doctor.picture_checks import check_pictures
-from vla_policy_node.doctor.setup_checks import check_clocks, check_limits, check_packages
+from vla_policy_node.doctor.setup_checks import check_clocks, check_limits, check_network, check_packages
 from vla_policy_node.doctor.stamp_checks import check_stamps
 from vla_policy_node.doctor.stream_checks import check_stream
 
@@ -20,7 +20,7 @@ def examine(evidence: Evidence, card: CheckpointCard | None) -> list[Finding]:
         evidence: What was seen.
         card: Of the checkpoint that is to run; ``None`` without one.
     """
-    findings = check_clocks(evidence) + check_packages(evidence)
+    findings = check_network(evidence) + check_clocks(evidence) + check_packages(evidence)
     for stream, record in evidence.streams.items():
         findings += check_stream(evidence, record) + check_stamps(evidence, record)
         if stream in evidence.spec.cameras:

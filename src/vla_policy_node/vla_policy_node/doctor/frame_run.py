@@ -29,6 +29,8 @@ _LIMIT_M_S, _LIMIT_RAD_S = 0.05, 0.2
 _ASTRAY_M, _ASTRAY_RAD = 0.03, 0.2
 _SETTLED_M, _SETTLED_RAD, _SETTLED_S, _LONGEST_SETTLING_S = 0.0003, 0.002, 0.4, 3.0
 _FIRST_STREAMS_S = 2.0
+# The first messages of a publisher that nobody has seen yet are lost.
+_DISCOVERY_S = 0.5
 _LOOK_FOR_OTHERS_S = 0.2
 _LONGEST_STOP_S = 2.0
 
@@ -104,6 +106,7 @@ class FrameRun:
         Raises:
             FrameRunError: They are stale, or somebody else commands the arm.
         """
+        self._wait(_DISCOVERY_S)
         ends_s = time.monotonic() + _FIRST_STREAMS_S
         while True:
             self._executor.spin_once(timeout_sec=0.02)

@@ -55,7 +55,7 @@ def run_frame_test(
         judge_axes(notes, measured)
     elif measured:
         topic = f"{node.get_fully_qualified_name()}/shadow/{evidence.spec.command.topic}"
-        notes.ok("shadow commands", f"{len(measured)} motions were sent to {topic}; nothing has moved")
+        notes.ok("shadow commands", f"sent to {topic}: {', '.join(measured)}; nothing has moved")
     return notes.findings
 
 

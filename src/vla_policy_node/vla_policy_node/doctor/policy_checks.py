@@ -27,6 +27,8 @@ _GIB = 2**30
 
 def read_card(directory: Path) -> CheckpointCard | str:
     """Return the facts of a checkpoint, or why they cannot be read."""
+    if not (directory / "model.yaml").is_file():
+        return f"{directory}: no checkpoint there (model.yaml is missing)"
     try:
         return load_config(directory / "model.yaml", CheckpointCard)
     except VlaError as error:
@@ -47,7 +49,9 @@ def check_policy(
     """
     notes = Notes("policy")
     if isinstance(card, str):
-        notes.fail("checkpoint", card, "copy the whole checkpoint directory, or name another one")
+        notes.fail(
+            "checkpoint", card, "name a checkpoint directory; vla_training.init_checkpoint makes an untrained one"
+        )
         return notes.findings
     fits = _check_contract(notes, card, evidence.spec)
     loaded = _load(notes, directory, device)

@@ -2,6 +2,7 @@
 """What does not come from the robot: clocks, what is installed, and limits that look dangerous."""
 
 import importlib.util
+import os
 import time
 
 from vla_core.robot_spec import JOINT_INTERFACES, RobotSpec
@@ -37,6 +38,23 @@ def check_clocks(evidence: Evidence) -> list[Finding]:
             "ROS clock",
             f"simulated by {publishers}, {apart_s:.0f} s from the system's",
             "keep use_sim_time off on a robot: a clock that stands still hides old streams",
+        )
+    return notes.findings
+
+
+def check_network(evidence: Evidence) -> list[Finding]:
+    """Return the findings about this program and the robot hearing each other at all."""
+    notes = Notes("network")
+    domain, reach = os.environ.get("ROS_DOMAIN_ID", "0"), os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    found = f"ROS_DOMAIN_ID {domain}, discovery {reach}"
+    if any(record.view.publishers for record in evidence.streams.values()):
+        notes.ok("discovery", found)
+    else:
+        notes.fail(
+            "discovery",
+            f"none of the robot's streams is there; {found}",
+            "start the robot's drivers, use their ROS_DOMAIN_ID; for a robot on another machine set "
+            "ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET before 'source scripts/env.bash'",
         )
     return notes.findings
 

@@ -17,7 +17,7 @@ _SLOW, _FAR_TOO_SLOW, _FAST = 0.9, 0.6, 1.2
 def check_stream(evidence: Evidence, record: StreamRecord) -> list[Finding]:
     """Return the findings about presence, type, QoS and rate of a stream."""
     notes = Notes(subject_of(evidence, record.stream))
-    if _check_presence(notes, record) and _check_type(notes, record):
+    if _check_presence(notes, evidence, record) and _check_type(notes, record):
         _check_qos(notes, record)
         _check_rate(notes, record, stream_settings(evidence, record.stream).rate_hz, evidence.seconds)
     return notes.findings
@@ -58,14 +58,14 @@ def measured_rate_hz(record: StreamRecord) -> float:
     return (record.num_messages - 1) * NS_PER_S / max(int(record.received_ns[-1] - record.received_ns[0]), 1)
 
 
-def _check_presence(notes: Notes, record: StreamRecord) -> bool:
+def _check_presence(notes: Notes, evidence: Evidence, record: StreamRecord) -> bool:
     view: TopicView = record.view
+    source = evidence.spec.tcp_pose.source
     if not view.publishers:
-        notes.fail(
-            "topic",
-            f"nobody publishes {view.topic}",
-            f"start the driver, or correct the topic of '{record.stream}' in the robot spec (ros2 topic list -t)",
-        )
+        fix = f"start the driver, or correct the topic of '{record.stream}' in the robot spec (ros2 topic list -t)"
+        if record.stream == TCP_POSE and source != "topic":
+            fix = f"start tcp_pose_publisher, which makes it from {source} (the launch files do)"
+        notes.fail("topic", f"nobody publishes {view.topic}", fix)
         return False
     if len(view.publishers) > 1:
         notes.warn(
