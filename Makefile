@@ -25,10 +25,11 @@ nightly: setup ## what takes too long for every day: two million random sequence
 	@$(ENV) VLA_RANDOM_SEQUENCES=2000000 python -m pytest -q src/vla_core/test/test_random_sequences.py
 	VLA_ENDURANCE_S=1800 python -m pytest -q -s src/vla_policy_node/test/test_endurance.py
 
-check: setup ## lint, format, types and the direction of imports
+check: setup ## lint, format, types, Dockerfiles and the direction of imports
 	@$(ENV) ruff check .
 	ruff format --check .
 	MYPYPATH=src/vla_core:src/vla_training mypy -p vla_core -p vla_training
+	if command -v hadolint >/dev/null; then hadolint docker/*.Dockerfile; fi
 	python -m pytest -q tests/test_import_boundaries.py
 
 bench: setup ## measure; benchmarks/RESULTS.md keeps what was measured
