@@ -32,13 +32,17 @@ TASK_STATE_HZ = 50.0
 class StatePublishers:
     """TCP pose, joint states and task state. ``on_step`` is called by the physics thread.
 
+    Where the robot spec says that the TCP pose is made of something else, this robot tells none.
+
     The task state travels as a ``JointState`` whose ``name`` and ``position`` are named scalars: see
     ``TabletopState.to_scalars``.
     """
 
     def __init__(self, node: Node, spec: RobotSpec, period_s: float) -> None:
         self._spec = spec
-        self._tcp_pose = node.create_publisher(PoseStamped, spec.tcp_pose.topic, 10)
+        self._tcp_pose: Publisher | None = None
+        if spec.tcp_pose.source == "topic":
+            self._tcp_pose = node.create_publisher(PoseStamped, spec.tcp_pose.topic, 10)
         self._joints = node.create_publisher(JointState, spec.joints.topic, 10)
         self._task = node.create_publisher(JointState, TASK_STATE_TOPIC, 10)
         self._pose_every = steps_per_sample(period_s, spec.tcp_pose.rate_hz, "tcp_pose")
@@ -60,6 +64,8 @@ class StatePublishers:
         self._steps += 1
 
     def _send_pose(self, pose: Pose, stamp_ns: int) -> None:
+        if self._tcp_pose is None:
+            return
         message = PoseStamped(header=_header(stamp_ns, self._spec.base_frame))
         encode_pose(pose, message.pose)
         self._tcp_pose.publish(message)
