@@ -198,6 +198,22 @@ def test_the_frame_test_ends_still_when_the_pose_goes_stale(robot: Probe, doctor
     robot.wait_until_still()
 
 
+def test_the_frame_test_ends_still_when_somebody_else_begins_to_command(robot: Probe, doctor: Doctor) -> None:
+    evidence = doctor.look(SPEC, 0.5)
+    with neighbour() as node:
+
+        def begin() -> None:
+            wait_until(lambda: len(robot.commands) > 20, "the arm to be commanded")
+            node.create_publisher(PoseStamped, SPEC.command.topic, 1)
+
+        intruder = threading.Thread(target=begin)
+        intruder.start()
+        findings = run_frame_test(doctor.node, doctor.executor, evidence, ["base_x"], move=True)
+        intruder.join()
+    assert "another program" in findings[-1].found
+    robot.wait_until_still()
+
+
 def run_doctor(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "vla_policy_node.doctor", "--robot", str(SIM_ARM), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)

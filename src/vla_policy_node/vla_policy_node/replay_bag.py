@@ -149,7 +149,7 @@ def _positive(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="replay_bag",
-        description=(__doc__ or "").split("\n", maxsplit=1)[0],
+        description="Plays a bag into the real policy node in shadow mode, and compares what it predicts.",
         epilog="docs/preflight.md tells how to read the numbers.",
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help="folder of a bag (MCAP or sqlite3)")

@@ -13,6 +13,7 @@ from vla_core.errors import CodecError
 from vla_core.geometry import FloatArray, Pose, relative
 from vla_core.guard.workspace import Workspace
 from vla_core.observer import JOINTS, TCP_POSE
+from vla_core.robot_spec import JOINT_INTERFACES, RobotSpec
 from vla_policy_node.doctor.evidence import Evidence
 from vla_policy_node.doctor.findings import Finding, Notes
 
@@ -62,11 +63,19 @@ def check_kinematics(evidence: Evidence) -> list[Finding]:
             "name the URDF in the robot spec: a wrong frame or tool is then found without motion",
         )
     elif isinstance(evidence.kinematics, str):
-        notes.fail("URDF", evidence.kinematics, "correct the section 'kinematics' of the robot spec")
+        note, what_for = (
+            (notes.fail, "") if needs_kinematics(evidence.spec) else (notes.warn, "only checks need it here: ")
+        )
+        note("URDF", f"{what_for}{evidence.kinematics}", "correct the section 'kinematics' of the robot spec")
     else:
         notes.ok("URDF", "chain, joint names, limits and speeds of the robot spec fit it")
         _check_forward(notes, evidence)
     return notes.findings
+
+
+def needs_kinematics(spec: RobotSpec) -> bool:
+    """Return whether the robot cannot be run without its kinematics."""
+    return spec.command.interface in JOINT_INTERFACES or spec.tcp_pose.source == "joints"
 
 
 def pose_by_joints(evidence: Evidence) -> tuple[Pose, Pose] | None:

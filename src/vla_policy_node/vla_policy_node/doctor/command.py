@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> list[Finding]:
         evidence = _look(node, executor, spec, options)
         findings = _examine(evidence, options)
         print(_title(evidence, options))
-        print(as_table(findings, coloured=is_coloured(sys.stdout)), flush=True)
+        _shown(findings)
         findings += _try_motion(node, executor, evidence, options)
     finally:
         executor.shutdown()
@@ -101,19 +101,22 @@ def _try_motion(
     findings: list[Finding] = []
     if options.gripper:
         _confirm(options, "The gripper will open and close. Is nothing and nobody between its fingers?")
-        findings += run_gripper_trial(node, executor, evidence.spec)
+        findings += _shown(run_gripper_trial(node, executor, evidence.spec))
     if options.frames:
         axes = options.axes or list(AXES)
-        plan = plan_findings(evidence, axes)
-        print(as_table(plan, coloured=is_coloured(sys.stdout), verdict=False), flush=True)
+        plan = _shown(plan_findings(evidence, axes), verdict=False)
+        findings += plan
         if any(finding.state is State.FAIL for finding in plan):
-            return findings + plan
+            return findings
         if options.move:
             _confirm(options, "The arm will really move like that. Is your hand on the emergency stop?")
-        findings += plan + run_frame_test(node, executor, evidence, axes, move=options.move)
-    if findings:
-        shown = [finding for finding in findings if not options.frames or finding not in plan]
-        print(as_table(shown, coloured=is_coloured(sys.stdout)), flush=True)
+        findings += _shown(run_frame_test(node, executor, evidence, axes, move=options.move))
+    return findings
+
+
+def _shown(findings: list[Finding], *, verdict: bool = True) -> list[Finding]:
+    """Print findings as a table and return them."""
+    print(as_table(findings, coloured=is_coloured(sys.stdout), verdict=verdict), flush=True)
     return findings
 
 
@@ -146,7 +149,7 @@ def _seconds(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="doctor",
-        description=(__doc__ or "").split("\n", maxsplit=1)[0],
+        description="Looks at a running robot and prints one table. Nothing moves unless it is asked for.",
         epilog="docs/preflight.md tells more.",
     )
     parser.add_argument(

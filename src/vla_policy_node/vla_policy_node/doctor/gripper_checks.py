@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gripper: its joint, where it stands, and whether somebody takes its commands. Nothing moves here."""
 
-import importlib.util
-
 import numpy as np
 
 from vla_core.observer import JOINTS
@@ -54,12 +52,6 @@ def _check_joint(notes: Notes, evidence: Evidence) -> None:
 def _check_action(notes: Notes, evidence: Evidence) -> None:
     gripper = evidence.spec.gripper
     wanted = GRIPPER_ACTION_TYPES[gripper.interface]
-    if importlib.util.find_spec("control_msgs") is None:
-        notes.fail(
-            "control_msgs",
-            f"not installed; gripper.interface '{gripper.interface}' needs it",
-            "install ros-$ROS_DISTRO-control-msgs, or command the gripper by 'topic'",
-        )
     if evidence.gripper_action_type is None:
         notes.fail(
             "action", f"no server of '{gripper.action}'", "start the gripper's driver, or correct gripper.action"

@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 
 from vla_core.actions.gripper import command_from_open
 from vla_core.codecs.joint_state import decode_joint_positions
-from vla_core.errors import CodecError, VlaError
+from vla_core.errors import VlaError
 from vla_core.robot_spec import GripperSpec, RobotSpec
 from vla_policy_node.doctor.findings import Finding, Notes
 from vla_policy_node.outputs.gripper_output import GripperOutput
@@ -84,7 +84,7 @@ class _Trial:
             self._executor.spin_once(timeout_sec=0.05)
         gripper = self._spec.gripper
         if not self._states:
-            raise CodecError(f"no joint state came on {self._spec.joints.topic}")
+            raise VlaError(f"no joint state came on {self._spec.joints.topic}")
         (position,) = decode_joint_positions(self._states[-1], (gripper.joint,))
         return float((position - gripper.joint_closed) / (gripper.joint_open - gripper.joint_closed))
 
@@ -121,7 +121,7 @@ class _Trial:
                 continue
             if self._output.send(value):
                 return
-        raise CodecError("nobody takes the gripper's commands; start its driver")
+        raise VlaError("nobody takes the gripper's commands; start its driver")
 
 
 def _output(node: Node, gripper: GripperSpec) -> GripperOutput:

@@ -5,8 +5,9 @@ import importlib.util
 import os
 import time
 
-from vla_core.robot_spec import JOINT_INTERFACES, RobotSpec
+from vla_core.robot_spec import RobotSpec
 from vla_core.units import NS_PER_S
+from vla_policy_node.doctor.arm_checks import needs_kinematics
 from vla_policy_node.doctor.evidence import Evidence
 from vla_policy_node.doctor.findings import Finding, Notes
 
@@ -63,7 +64,7 @@ def check_packages(evidence: Evidence) -> list[Finding]:
     """Return the findings about packages that this robot spec needs."""
     notes = Notes("packages")
     spec = evidence.spec
-    needs_ik = spec.command.interface in JOINT_INTERFACES or spec.tcp_pose.source == "joints"
+    needs_ik = needs_kinematics(spec)
     wanted = {"mink": needs_ik, "mujoco": needs_ik, "tf2_ros": spec.tcp_pose.source == "tf"}
     wanted["control_msgs"] = spec.gripper.action is not None
     needed = [name for name, is_needed in wanted.items() if is_needed]
