@@ -54,9 +54,10 @@ class FrameMotion:
         return target_pose(self.space, pose, self.action(1.0))
 
 
+_TRIED: dict[ActionFrame, tuple[str, ...]] = {"base": _AXIS_NAMES[:3], "tcp": _AXIS_NAMES}
 MOTIONS: dict[str, FrameMotion] = {
     f"{frame}_{name}": FrameMotion(f"{frame}_{name}", frame, index)
-    for frame, names in (("base", _AXIS_NAMES[:3]), ("tcp", _AXIS_NAMES))
+    for frame, names in _TRIED.items()
     for index, name in enumerate(names)
 }
 AXES = tuple(MOTIONS)

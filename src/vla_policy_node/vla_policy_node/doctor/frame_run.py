@@ -16,7 +16,7 @@ from rclpy.node import Node
 
 from vla_core.controller import ActionController
 from vla_core.errors import VlaError
-from vla_core.geometry import Pose, angle_rad, distance_m
+from vla_core.geometry import FloatArray, Pose, angle_rad, distance_m
 from vla_core.observer import Observer, Proprioception
 from vla_core.robot_spec import RobotSpec
 from vla_policy_node.doctor.frame_plan import TURN_RAD, WAY_M, FrameMotion
@@ -201,7 +201,7 @@ class FrameRun:
                 reference, since_s = pose, time.monotonic()
         return reference
 
-    def _command(self, action: object = None) -> Pose:
+    def _command(self, action: FloatArray | None = None) -> Pose:
         """Wait for the next command's time, look, and send it; return the measured pose."""
         self._wait(self._command_period_s)
         self._require_permission()
