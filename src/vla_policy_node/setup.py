@@ -15,6 +15,8 @@ setup(
         (f"share/{package_name}/launch", glob("../../launch/*.launch.py")),
         (f"share/{package_name}/config", glob("../../config/*.yaml") + glob("../../config/*.xml")),
         (f"share/{package_name}/config/robots", glob("../../config/robots/*.[yu]*")),  # specs and URDFs
+        (f"share/{package_name}/config/rviz", glob("../../config/rviz/*.rviz")),
+        (f"share/{package_name}/config/foxglove", glob("../../config/foxglove/*.json")),
     ],
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},
