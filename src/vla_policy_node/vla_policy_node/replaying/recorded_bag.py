@@ -71,7 +71,10 @@ class RecordedBag:
             store = get_typestore(Stores.ROS2_JAZZY)
             self._reader = self._opened.enter_context(AnyReader([path], default_typestore=store))
         except (AnyReaderError, ReaderError, OSError, ValueError, KeyError) as error:
-            raise ReplayError(f"{path}: cannot be read as a bag: {error}") from error
+            raise ReplayError(
+                f"{path}: cannot be read as a bag: {error}. The episode recorder completes bags that were cut "
+                "when it starts in their folder"
+            ) from error
         self._types = {connection.topic: connection.msgtype for connection in self._reader.connections}
         self._topics = {self.name_of(topic): stream for stream, topic in stream_topics(spec).items()}
         try:
@@ -146,7 +149,11 @@ class RecordedBag:
     def _decoded(self, topic: str, kind: str, message_type: Any) -> Iterator[tuple[int, Any]]:
         if self._types.get(topic) == kind:
             for received_ns, _, data in self._messages({topic}):
-                yield received_ns, deserialize_message(data, message_type)
+                try:
+                    message = deserialize_message(data, message_type)
+                except RuntimeError as error:
+                    raise ReplayError(f"{self._path}: a message of '{topic}' is damaged: {error}") from error
+                yield received_ns, message
 
     def _messages(self, topics: set[str]) -> Iterator[tuple[int, str, bytes]]:
         connections = [connection for connection in self._reader.connections if connection.topic in topics]
