@@ -16,7 +16,7 @@ from vla_core.actions.gripper import command_from_open
 from vla_core.geometry import Pose
 from vla_core.joint_following import JointProblem
 from vla_core.observer import Proprioception
-from vla_core.robot_spec import RobotSpec
+from vla_core.robot_spec import GripperSpec, RobotSpec
 from vla_core.types import Command, PosePath
 from vla_policy_node.outputs.arm_output import ArmOutput
 from vla_policy_node.outputs.gripper_output import GripperDwell, GripperOutput
@@ -53,7 +53,7 @@ class CommandOutput:
         self._topic = spec.command.topic
         self._gripper_spec = spec.gripper
         self._arm = _arm_output(node, spec, folder)
-        self._gripper = _gripper_output(node, spec)
+        self._gripper = gripper_output(node, spec.gripper)
         self._dwell = GripperDwell(spec.gripper.min_dwell_s)
         kind, topic = self._arm.message_type, spec.command.topic
         self._arm_publisher: Any | None = None
@@ -167,10 +167,15 @@ def _arm_output(node: Node, spec: RobotSpec, folder: Path | None) -> ArmOutput:
     return JointTrajectoryOutput(spec, kinematics)
 
 
-def _gripper_output(node: Node, spec: RobotSpec) -> GripperOutput:
-    if spec.gripper.topic is not None:
-        return GripperTopicOutput(node, spec.gripper.topic)
+def gripper_output(node: Node, gripper: GripperSpec) -> GripperOutput:
+    """Return the interface of a gripper.
+
+    Raises:
+        ConfigError: It is commanded by an action, and ``control_msgs`` is not installed.
+    """
+    if gripper.topic is not None:
+        return GripperTopicOutput(node, gripper.topic)
     from vla_policy_node.outputs.gripper_action import GripperActionOutput, control_msgs_action
 
-    assert spec.gripper.action is not None, "the gripper spec has checked it"
-    return GripperActionOutput(node, spec.gripper.action, *control_msgs_action(spec.gripper))
+    assert gripper.action is not None, "the gripper spec has checked it"
+    return GripperActionOutput(node, gripper.action, *control_msgs_action(gripper))
