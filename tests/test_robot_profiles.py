@@ -71,7 +71,7 @@ FACTS = {
             *("topic", "gripper/gripper_position_controller/commands", "fr3_finger_joint1"),
             *((0.0, 0.04), (0.0, 1.0)),
         ),
-        frames=("base",),
+        frames=("base", "base", "fr3_hand_tcp"),
     ),
     "fr3_joint_trajectory": Facts(
         command=("joint_trajectory", "fr3_arm_controller/joint_trajectory"),
