@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 
 from vla_core.errors import ObservationRefusedError
 from vla_core.geometry import Pose, distance_m
-from vla_core.robot_spec import RobotSpec
+from vla_core.robot_spec import KinematicsSpec, RobotSpec
 from vla_core.types import Observation
 from vla_training.bag_to_dataset import bag_to_dataset
 from vla_training.bags.bag_folder import find_bags
@@ -174,7 +174,15 @@ def test_a_twist_is_integrated_and_ends_when_it_is_not_repeated(tmp_path: Path) 
 
 
 def test_joint_commands_are_refused_with_a_sentence(tmp_path: Path) -> None:
-    spec = replace(SPEC, command=replace(SPEC.command, interface="forward_position"))
+    kinematics = KinematicsSpec(
+        urdf="arm.urdf",
+        base_link="base_link",
+        tip_link="hand",
+        tcp_in_tip_position_m=(0.0, 0.0, 0.1),
+        tcp_in_tip_euler_xyz_rad=(0.0, 0.0, 0.0),
+    )
+    command = replace(SPEC.command, interface="forward_position")
+    spec = replace(SPEC, command=command, kinematics=kinematics)
     only = plan(tmp_path, Demo().messages(), spec=spec, action_source="command")
     assert "'forward_position' do not say where the TCP shall be" in only.report["skipped"]
     assert plan(tmp_path, Demo().messages(), spec=spec).report["action_source"] == "measured"
