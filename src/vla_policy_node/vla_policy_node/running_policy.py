@@ -27,6 +27,7 @@ from vla_policy_node.execute_instruction import ExecuteInstructionServer
 from vla_policy_node.inference_thread import InferenceRequest, InferenceResult
 from vla_policy_node.inputs import AnyDurabilitySubscription, subscribe_streams
 from vla_policy_node.outputs import CommandOutput
+from vla_policy_node.markers import MarkerPublisher
 from vla_policy_node.parameters import PolicyNodeParameters
 from vla_policy_node.reporting import Reporter
 
@@ -81,6 +82,8 @@ class RunningPolicy:
             opened.callback(self._box.close)
             reporter.on_published = self._remember
             self._watch = DomainWatch(policy.contract.domain)
+            self._markers = MarkerPublisher(node, spec, policy.contract.action_space)
+            opened.callback(self._markers.destroy)
             self.loop = ControlLoop(
                 spec=spec,
                 policy=policy,
@@ -176,6 +179,7 @@ class RunningPolicy:
         for topic in self._spoken:
             topic.look_for_latched_publisher()
         self._authority.look_for_latched_publishers()
+        self._markers.show_boxes()
         if self._last_verdict is not None:
             now = self._node.get_clock().now()
             self._reporter.publish_diagnostics(now, self._last_verdict, self.loop, self._watch.warnings)
@@ -199,6 +203,8 @@ class RunningPolicy:
     def _report_chunk(self, result: InferenceResult) -> None:
         assert isinstance(result.outcome, ActionChunk)
         self._look_for_the_unusual(result.request, result.outcome)
+        pose = result.request.observation.pose_tcp_in_base
+        self._markers.show(result.outcome, pose, self.loop.driver.controller.guard.interventions)
         self._reporter.publish_chunk(result.request.instruction, result.outcome, result.inference_ms, self.loop)
 
     def _look_for_the_unusual(self, request: InferenceRequest, chunk: ActionChunk) -> None:
