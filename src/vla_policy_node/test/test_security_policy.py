@@ -34,7 +34,8 @@ def opened(names_and_types: list[tuple[str, list[str]]]) -> set[str]:
 
 
 def test_the_policy_node_may_do_what_it_does_and_no_more(ros: None) -> None:
-    overrides = [Parameter("robot_spec", value=str(SIM_ARM))]
+    # A shadow opens less: it has no publisher of commands.
+    overrides = [Parameter("robot_spec", value=str(SIM_ARM)), Parameter("command_enabled", value=True)]
     node = PolicyNode(lambda *_: SwingingPolicy(), parameter_overrides=overrides)
     try:
         assert node.trigger_configure().name == "SUCCESS"

@@ -26,8 +26,8 @@ from vla_policy_node.control_loop import ControlLoop
 from vla_policy_node.execute_instruction import ExecuteInstructionServer
 from vla_policy_node.inference_thread import InferenceRequest, InferenceResult
 from vla_policy_node.inputs import AnyDurabilitySubscription, subscribe_streams
-from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.markers import MarkerPublisher
+from vla_policy_node.outputs import CommandOutput
 from vla_policy_node.parameters import PolicyNodeParameters
 from vla_policy_node.reporting import Reporter
 
