@@ -52,13 +52,13 @@ class LimitsSpec:
         max_speed_rad_s: Largest angular speed of the commanded TCP.
         max_acceleration_m_s2: Largest acceleration of the commanded TCP.
         max_acceleration_rad_s2: Largest angular acceleration of the commanded TCP.
-        max_jerk_m_s3: Largest change of that acceleration per second.
+        max_jerk_m_s3: Largest change of the commanded TCP's acceleration per second.
         max_jerk_rad_s3: The same for the angular acceleration.
         workspace_min_m: Lower corner of the box, base frame, that the TCP target stays in.
         workspace_max_m: Upper corner of that box.
         keep_out: Boxes that the TCP never enters.
-        soft_start_s: After the arm was let go, the speed limits grow from nothing to their full value in
-            this time.
+        soft_start_s: After the arm was let go, the share of each action that is carried out grows from nothing
+            to all in this time, seconds; 0 for none.
         reactions: What each stage does; a stage that is not named does what is usual for it.
     """
 
