@@ -11,11 +11,18 @@ from vla_core.config import build, to_plain
 from vla_core.errors import CodecError, ConfigError
 from vla_core.policy_contract import PolicyContract
 from vla_core.remote.fields import Fields
-from vla_core.remote.protocol import MAX_REPLY_BYTES, PROTOCOL_VERSION, TOKEN_BYTES, pack, suite_version, unpack
+from vla_core.remote.protocol import (
+    MAX_REPLY_BYTES,
+    MAX_VERSION_CHARS,
+    PROTOCOL_VERSION,
+    TOKEN_BYTES,
+    pack,
+    suite_version,
+    unpack,
+)
 from vla_core.types import ActionChunk
 
 _MAX_SENTENCE_CHARS = 2000
-_MAX_VERSION_CHARS = 64
 _MAX_CHUNK_SIZE = 1024
 _ACTION_DIM = 7
 
@@ -135,7 +142,7 @@ def decode_reply(data: bytes) -> Reply:
 
 
 def _welcome(fields: Fields) -> Welcome:
-    protocol, suite = fields.integer("protocol"), fields.text("suite", _MAX_VERSION_CHARS)
+    protocol, suite = fields.integer("protocol"), fields.text("suite", MAX_VERSION_CHARS)
     session = fields.binary("session", TOKEN_BYTES)
     if protocol != PROTOCOL_VERSION:
         return Welcome(protocol, suite, session, None)  # another version may describe its policy otherwise

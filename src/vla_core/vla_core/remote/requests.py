@@ -11,14 +11,21 @@ from scipy.spatial.transform import Rotation
 from vla_core.errors import CodecError
 from vla_core.geometry import Pose
 from vla_core.remote.fields import Fields
-from vla_core.remote.protocol import MAX_REQUEST_BYTES, PROTOCOL_VERSION, TOKEN_BYTES, pack, suite_version, unpack
+from vla_core.remote.protocol import (
+    MAX_REQUEST_BYTES,
+    MAX_VERSION_CHARS,
+    PROTOCOL_VERSION,
+    TOKEN_BYTES,
+    pack,
+    suite_version,
+    unpack,
+)
 from vla_core.types import Observation, RgbImage
 
 _MAX_CAMERAS = 16
 _MAX_SIDE_PX = 8192
 _MAX_JOINTS = 64
 _MAX_STREAMS = 64
-_MAX_VERSION_CHARS = 64
 _MAX_INSTRUCTION_CHARS = 8192
 _UNIT_TOLERANCE = 1e-6
 
@@ -118,7 +125,7 @@ def decode_request(data: bytes) -> Hello | InferRequest | Bye:
     if kind == "hello":
         request = Hello(
             protocol=fields.integer("protocol"),
-            suite=fields.text("suite", _MAX_VERSION_CHARS),
+            suite=fields.text("suite", MAX_VERSION_CHARS),
             client=fields.binary("client", TOKEN_BYTES),
         )
         if request.protocol != PROTOCOL_VERSION:
