@@ -37,8 +37,8 @@ class Deadline:
     """Until when somebody waits.
 
     Attributes:
-        timeout_s: How long he waits in all.
-        end_s: ``time.monotonic`` at the end.
+        timeout_s: How long they wait in all, seconds.
+        end_s: ``time.monotonic`` at the end, seconds.
     """
 
     timeout_s: float
