@@ -12,6 +12,7 @@ from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.errors import CodecError
 from vla_core.geometry import FloatArray, Pose, relative
 from vla_core.guard.workspace import Workspace
+from vla_core.joint_following import MISMATCH_M, MISMATCH_RAD
 from vla_core.observer import JOINTS, TCP_POSE
 from vla_core.robot_spec import JOINT_INTERFACES, RobotSpec
 from vla_policy_node.doctor.evidence import Evidence
@@ -19,8 +20,6 @@ from vla_policy_node.doctor.findings import Finding, Notes
 
 _NEAR_LIMIT_RAD = 0.05
 _SAME_PLACE_M, _SAME_TURN_RAD = 0.005, 0.02
-MAY_MOVE_M, MAY_MOVE_RAD = 0.02, 0.1
-"""How far joints and TCP pose may contradict each other where the arm is still moved."""
 
 
 def check_tcp_pose(evidence: Evidence) -> list[Finding]:
@@ -184,7 +183,7 @@ def _check_forward(notes: Notes, evidence: Evidence) -> None:
         "base_link, tip_link or tcp_in_tip is wrong, or the driver's TCP is another point or in another frame: "
         "the same shift in every posture is the tool, one that changes is the base"
     )
-    if way_m > MAY_MOVE_M or turn_rad > MAY_MOVE_RAD:
+    if way_m > MISMATCH_M or turn_rad > MISMATCH_RAD:
         notes.fail("TCP by joints", found, fix)
     else:
         notes.warn("TCP by joints", found, fix)

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from vla_core.errors import VlaError
 from vla_core.geometry import angle_rad, distance_m
-from vla_policy_node.doctor.arm_checks import MAY_MOVE_M, MAY_MOVE_RAD, pose_by_joints
+from vla_core.joint_following import MISMATCH_M, MISMATCH_RAD
+from vla_policy_node.doctor.arm_checks import pose_by_joints
 from vla_policy_node.doctor.evidence import Evidence
 from vla_policy_node.doctor.findings import Finding, Notes
 from vla_policy_node.doctor.frame_plan import MOTIONS
@@ -70,7 +71,7 @@ def why_not_begin(evidence: Evidence, *, move: bool) -> str | None:
         return f"nobody listens on {evidence.command.topic}; start the controller"
     if evidence.kinematics is not None and not isinstance(evidence.kinematics, str):
         both = pose_by_joints(evidence)
-        if both is not None and (distance_m(*both) > MAY_MOVE_M or angle_rad(*both) > MAY_MOVE_RAD):
+        if both is not None and (distance_m(*both) > MISMATCH_M or angle_rad(*both) > MISMATCH_RAD):
             return (
                 f"the measured TCP pose is {distance_m(*both) * 1e3:.0f} mm and {angle_rad(*both):.2f} rad from "
                 "the one that the joints give; a command could be a jump"
