@@ -25,6 +25,7 @@ from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
+from vla_core.units import NS_PER_S
 from vla_core.whole_file import write_json
 from vla_policy_node.replaying.bag_player import BagPlayer, Heard
 from vla_policy_node.replaying.comparison import Comparison, compare
@@ -120,7 +121,7 @@ def _length_s(bag: RecordedBag) -> float:
     times_ns = bag.measured_poses().times_ns
     if len(times_ns) < 2:
         raise ReplayError("the bag holds fewer than two TCP poses; there is nothing to replay")
-    return (times_ns[-1] - times_ns[0]) * 1e-9
+    return (times_ns[-1] - times_ns[0]) / NS_PER_S
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:

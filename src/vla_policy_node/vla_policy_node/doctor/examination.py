@@ -2,6 +2,7 @@
 """All checks of a robot in the order of the table."""
 
 from vla_core.checkpoint_card import CheckpointCard
+from vla_core.observer import TCP_POSE
 from vla_policy_node.doctor.arm_checks import check_joints, check_kinematics, check_tcp_pose
 from vla_policy_node.doctor.command_checks import check_command, check_spoken
 from vla_policy_node.doctor.evidence import Evidence
@@ -25,7 +26,7 @@ def examine(evidence: Evidence, card: CheckpointCard | None) -> list[Finding]:
         findings += check_stream(evidence, record) + check_stamps(evidence, record)
         if stream in evidence.spec.cameras:
             findings += check_pictures(evidence, record, card)
-        elif stream == "tcp_pose":
+        elif stream == TCP_POSE:
             findings += check_tcp_pose(evidence)
         else:
             findings += check_joints(evidence)

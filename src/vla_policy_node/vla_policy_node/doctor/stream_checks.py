@@ -5,7 +5,7 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSCompatibility, QoSLivelinessPolicy, QoSProfile, qos_check_compatible
 
 from vla_core.observer import TCP_POSE
-from vla_core.robot_spec import CameraSpec, JointsSpec, TcpPoseSpec
+from vla_core.robot_spec import CAMERA_NAMES, CameraSpec, JointsSpec, TcpPoseSpec
 from vla_core.units import NS_PER_S
 from vla_policy_node.doctor.evidence import Evidence, StreamRecord, TopicView
 from vla_policy_node.doctor.findings import Finding, Notes
@@ -85,7 +85,7 @@ def _check_type(notes: Notes, record: StreamRecord) -> bool:
             "type",
             f"{', '.join(found)}; the robot spec needs {record.type}",
             "correct the type or the topic in the robot spec"
-            if record.stream in ("static", "wrist")
+            if record.stream in CAMERA_NAMES
             else "name a topic of that type in the robot spec",
         )
         return False
