@@ -175,3 +175,37 @@ def test_from_outside_the_workspace_the_way_leads_only_in() -> None:
     settled(guard, Pose(outside.position_m + np.array([0.1, 0, 0]), outside.rotation))
     assert guard.pose.position_m[0] <= outside.position_m[0] + EPSILON
     assert settled(guard, MIDDLE, 400).position_m[0] < HIGH[0]
+
+
+def boxes(*corners: tuple[tuple[float, float, float], tuple[float, float, float]]) -> LimitsSpec:
+    made = tuple(KeepOutBox(name=str(k), min_m=low, max_m=high) for k, (low, high) in enumerate(corners))
+    return dataclasses.replace(LIMITS, keep_out=made)
+
+
+TABLE = ((0.1, -0.6, 0.0), (0.85, 0.6, 0.15))
+LEFT, RIGHT = ((0.4, -0.1, 0.0), (0.5, 0.1, 0.7)), ((0.5, -0.1, 0.0), (0.6, 0.1, 0.7))
+WIDE_LEFT, WIDE_RIGHT = ((0.4, -0.1, 0.0), (0.52, 0.1, 0.7)), ((0.48, -0.1, 0.0), (0.6, 0.1, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("limits", "start_m", "goal_m"),
+    [
+        (boxes(TABLE), (0.45, 0.0, 0.012), (0.45, 0.0, 0.3)),  # the near side is below the workspace
+        (boxes(LEFT, RIGHT), (0.49, 0.0, 0.3), (0.35, 0.0, 0.3)),  # the near side is the other box
+        (boxes(WIDE_LEFT, WIDE_RIGHT), (0.5, 0.02, 0.3), (0.5, 0.3, 0.3)),  # inside both
+    ],
+)
+def test_there_is_a_way_out_of_keep_out_boxes(
+    limits: LimitsSpec, start_m: tuple[float, ...], goal_m: tuple[float, ...]
+) -> None:
+    guard = guard_at(Pose(np.array(start_m), Rotation.identity()), limits)
+    goal = Pose(np.array(goal_m), Rotation.identity())
+    assert distance_m(settled(guard, goal, 300), goal) < 1e-6
+
+
+def test_no_motion_leads_between_keep_out_boxes_that_touch() -> None:
+    guard = guard_at(Pose(np.array([0.5, 0.2, 0.3]), Rotation.identity()), boxes(LEFT, RIGHT))
+    assert settled(guard, Pose(np.array([0.5, -0.2, 0.3]), Rotation.identity()), 300).position_m[1] >= 0.1
+    admitted = guard.admit(guard.pose, Pose(np.array([0.5, 0.095, 0.3]), Rotation.identity()))
+    assert admitted is not None
+    assert admitted.position_m[1] >= 0.1

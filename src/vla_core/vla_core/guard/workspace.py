@@ -7,6 +7,9 @@ from vla_core.geometry import FloatArray
 from vla_core.robot_spec import LimitsSpec
 
 _EPSILON_M = 1e-9
+# Keep-out boxes that touch leave no gap between them for a point without size.
+_SKIN_M = 1e-4
+_Box = tuple[FloatArray, FloatArray]
 
 
 class Workspace:
@@ -18,7 +21,9 @@ class Workspace:
 
     def __init__(self, limits: LimitsSpec) -> None:
         self._min_m, self._max_m = np.array(limits.workspace_min_m), np.array(limits.workspace_max_m)
-        self._keep_out = [(np.array(box.min_m), np.array(box.max_m)) for box in limits.keep_out]
+        self._keep_out: list[_Box] = [
+            (np.array(box.min_m) - _SKIN_M, np.array(box.max_m) + _SKIN_M) for box in limits.keep_out
+        ]
 
     def outside_m(self, position_m: FloatArray) -> float:
         """Return how far a (3,) point is outside the workspace box; negative inside."""
@@ -31,42 +36,60 @@ class Workspace:
         """
         low_m, high_m = np.minimum(self._min_m, start_m), np.maximum(self._max_m, start_m)
         nearest_m: FloatArray = np.minimum(np.maximum(position_m, low_m), high_m)
-        for box_min_m, box_max_m in self._keep_out:
-            if np.all((nearest_m > box_min_m) & (nearest_m < box_max_m)):
-                nearest_m = _pushed_out(nearest_m, box_min_m, box_max_m, low_m, high_m)
+        if any(_holds(box, nearest_m) for box in self._keep_out):
+            ways_out = _ways_out(nearest_m, self._keep_out, low_m, high_m)
+            if ways_out:
+                _, axis, side_m = min(ways_out)
+                nearest_m[axis] = side_m
         return nearest_m
 
     def allows(self, hull_m: FloatArray) -> bool:
         """Return whether the convex hull of (n, 3) points is allowed; the first is where a motion starts."""
-        low_m = np.minimum(self._min_m, hull_m[0]) - _EPSILON_M
-        high_m = np.maximum(self._max_m, hull_m[0]) + _EPSILON_M
-        if (hull_m < low_m).any() or (hull_m > high_m).any():
+        start_m = hull_m[0]
+        low_m, high_m = np.minimum(self._min_m, start_m), np.maximum(self._max_m, start_m)
+        if (hull_m < low_m - _EPSILON_M).any() or (hull_m > high_m + _EPSILON_M).any():
             return False
-        return all(_passes(hull_m, box_min_m, box_max_m) for box_min_m, box_max_m in self._keep_out)
+        around = [box for box in self._keep_out if _holds(box, start_m)]
+        others = [box for box in self._keep_out if not _holds(box, start_m)]
+        if not all(_is_beside(box, hull_m) for box in others):
+            return False
+        return not around or self._leads_out(hull_m, around, others)
+
+    def _leads_out(self, hull_m: FloatArray, around: list[_Box], others: list[_Box]) -> bool:
+        """Return whether a motion that starts inside boxes never goes back on the shortest free way out."""
+        start_m, ways_out = hull_m[0], []
+        for way_m, axis, side_m in _ways_out(start_m, around, self._min_m, self._max_m):
+            way = np.array([start_m, start_m])
+            way[1, axis] = side_m
+            if all(_is_beside(box, way) for box in others):
+                ways_out.append((way_m, axis, side_m))
+        if not ways_out:
+            return False
+        _, axis, side_m = min(ways_out)
+        return bool((np.sign(side_m - start_m[axis]) * (hull_m[:, axis] - start_m[axis]) >= -_EPSILON_M).all())
 
 
-def _passes(hull_m: FloatArray, box_min_m: FloatArray, box_max_m: FloatArray) -> bool:
-    """Return whether one side of the box has the hull beyond it; who starts inside may only come out."""
-    start_m = hull_m[0]
-    depths_m = np.array([start_m - box_min_m, box_max_m - start_m])
-    if (depths_m > _EPSILON_M).all():
-        side, axis = np.unravel_index(np.argmin(depths_m), depths_m.shape)
-        ways_m = hull_m[:, axis] - start_m[axis]
-        return bool((ways_m <= _EPSILON_M).all() if side == 0 else (ways_m >= -_EPSILON_M).all())
-    below = (hull_m <= box_min_m + _EPSILON_M).all(axis=0)
-    above = (hull_m >= box_max_m - _EPSILON_M).all(axis=0)
+def _holds(box: _Box, position_m: FloatArray) -> bool:
+    return bool(((position_m > box[0] + _EPSILON_M) & (position_m < box[1] - _EPSILON_M)).all())
+
+
+def _is_beside(box: _Box, hull_m: FloatArray) -> bool:
+    """Return whether one side of the box has the hull beyond it."""
+    below = (hull_m <= box[0] + _EPSILON_M).all(axis=0)
+    above = (hull_m >= box[1] - _EPSILON_M).all(axis=0)
     return bool(below.any() or above.any())
 
 
-def _pushed_out(
-    position_m: FloatArray, box_min_m: FloatArray, box_max_m: FloatArray, low_m: FloatArray, high_m: FloatArray
-) -> FloatArray:
-    """Return the nearest point on a side of the keep-out box that lies inside the workspace."""
-    candidates = []
+def _ways_out(
+    position_m: FloatArray, boxes: list[_Box], low_m: FloatArray, high_m: FloatArray
+) -> list[tuple[float, int, float]]:
+    """Return length, axis and end of each straight way out of all boxes that ends between two corners."""
+    found = []
     for axis in range(3):
-        for side_m in (box_min_m[axis], box_max_m[axis]):
-            if low_m[axis] <= side_m <= high_m[axis]:
-                moved_m = position_m.copy()
-                moved_m[axis] = side_m
-                candidates.append((abs(side_m - position_m[axis]), axis, moved_m))
-    return min(candidates, key=lambda candidate: candidate[:2])[2] if candidates else position_m
+        for side in (0, 1):
+            end_m = position_m.copy()
+            while around := [box for box in boxes if _holds(box, end_m)]:
+                end_m[axis] = around[0][side][axis]
+            if low_m[axis] <= end_m[axis] <= high_m[axis]:
+                found.append((abs(float(end_m[axis] - position_m[axis])), axis, float(end_m[axis])))
+    return found
