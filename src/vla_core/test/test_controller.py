@@ -139,7 +139,7 @@ def test_hold_stops_on_the_way() -> None:
     made.begin(FORWARD, HOME, 0)
     for k in range(1, 4):
         half_way = made.command(k * TICK_NS).pose_tcp_in_base
-    made.hold(3 * TICK_NS)
+    made.hold()
     held = settled(made, 3 * TICK_NS)
     assert distance_m(held, half_way) < 0.005
     assert distance_m(held, target_pose(SPACE, HOME, FORWARD)) > 0.002

@@ -93,7 +93,7 @@ def run_block(seed: int) -> None:
             made.anchor(pose, now_ns)
             record = MotionRecord(pose)
         elif fate < 0.1:  # streams have failed
-            made.hold(now_ns)
+            made.hold()
         elif fate < 0.95:
             made.begin(any_action(rng), measured_by(rng, made), now_ns, share=rng.choice([0.05, 1.0]))
         for _ in range(int(rng.integers(1, 5))):

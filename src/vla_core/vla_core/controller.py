@@ -79,9 +79,9 @@ class ActionController:
         """Start at rest from the measured pose; no motion is asked for, and the gripper is left alone."""
         self._sent_ns = now_ns
         self.guard.begin(pose_tcp_in_base)
-        self.hold(now_ns)
+        self.hold()
 
-    def hold(self, now_ns: int) -> None:
+    def hold(self) -> None:
         """Let the arm come to rest as soon as the limits allow."""
         self._goal = self.guard.rest_pose
         self._is_held = True
@@ -102,7 +102,7 @@ class ActionController:
         self.guard.forget_trip(armed=False)
         goal = self._goal_of(action, self._reference(measured), share)
         if goal is None:
-            self.hold(now_ns)
+            self.hold()
             return False
         # The motion goes on from the command sent last; a begin at "now" would stop it for a moment.
         self._begin_ns = max(sent_ns, now_ns - self._command_period_ns)

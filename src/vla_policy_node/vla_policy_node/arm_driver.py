@@ -86,11 +86,11 @@ class ArmDriver:
         """Forget what has not been begun."""
         self._schedule.clear()
 
-    def begin_episode(self, now_ns: int) -> None:
+    def begin_episode(self) -> None:
         """Forget what has not been begun, and end what has."""
         self.drop_actions()
         if self.controller.is_anchored:
-            self.controller.hold(now_ns)
+            self.controller.hold()
 
     def arm(self) -> None:
         """Forget what the guard has stopped for."""
@@ -131,7 +131,7 @@ class ArmDriver:
         if not self.controller.is_anchored:
             return
         was_moving = not self.controller.is_held
-        self.controller.hold(now.nanoseconds)
+        self.controller.hold()
         held = self.controller.command(now.nanoseconds).pose_tcp_in_base
         if not self.controller.guard.is_at_rest:
             self._send(Command(held, None), None, now, is_new_path=was_moving)

@@ -243,7 +243,7 @@ class ControlLoop:
         self._due = None
         self.supervisor.note_action(None)
         self.supervisor.note_progress(now_ns)
-        self.driver.begin_episode(now_ns)
+        self.driver.begin_episode()
 
     def _take_result(self, result: InferenceResult, now_ns: int) -> None:
         self.last_inference_ms = result.inference_ms

@@ -142,7 +142,7 @@ class FrameRun:
         if controller is None:
             return
         ends_s = time.monotonic() + _LONGEST_STOP_S
-        controller.hold(self._now_ns())
+        controller.hold()
         while time.monotonic() < ends_s:
             now = self._node.get_clock().now()
             command = controller.command(now.nanoseconds)
