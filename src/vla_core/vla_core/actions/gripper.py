@@ -29,7 +29,12 @@ def open_from_logit(logit: Any) -> NDArray[np.float64]:
 
 def open_from_joint(position: float, *, closed: float, opened: float) -> float:
     """Return ``gripper_open``, clipped to [0, 1], for a joint position (metres or radians)."""
-    return float(np.clip((position - closed) / (opened - closed), 0.0, 1.0))
+    return float(np.clip(share_open(position, closed=closed, opened=opened), 0.0, 1.0))
+
+
+def share_open(value: float, *, closed: float, opened: float) -> float:
+    """Return how far a joint position or a command value is open: 0 ``closed``, 1 ``opened``, not clipped."""
+    return float((value - closed) / (opened - closed))
 
 
 def command_from_open(gripper_open: float, *, closed: float, opened: float) -> float:

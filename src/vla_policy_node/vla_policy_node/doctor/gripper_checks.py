@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from vla_core.actions.gripper import share_open
 from vla_core.observer import JOINTS
 from vla_core.robot_spec import GRIPPER_ACTION_TYPES, GRIPPER_COMMAND_TYPE
 from vla_policy_node.doctor.command_checks import check_listeners
@@ -36,9 +37,10 @@ def _check_joint(notes: Notes, evidence: Evidence) -> None:
             "correct gripper.joint, or name a joint topic on which arm and gripper come in one message",
         )
         return
-    share = (positions[gripper.joint] - gripper.joint_closed) / (gripper.joint_open - gripper.joint_closed)
+    position = positions[gripper.joint]
+    share = share_open(position, closed=gripper.joint_closed, opened=gripper.joint_open)
     found = (
-        f"'{gripper.joint}' at {positions[gripper.joint]:.4g}: {share:.0%} open "
+        f"'{gripper.joint}' at {position:.4g}: {share:.0%} open "
         f"(closed {gripper.joint_closed:g}, open {gripper.joint_open:g})"
     )
     if not np.isfinite(share):

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
-from vla_core.actions.gripper import command_from_open
+from vla_core.actions.gripper import command_from_open, share_open
 from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.errors import VlaError
 from vla_core.robot_spec import GripperSpec, RobotSpec
@@ -85,7 +85,7 @@ class _Trial:
         if not self._states:
             raise VlaError(f"no joint state came on {self._spec.joints.topic}")
         (position,) = decode_joint_positions(self._states[-1], (gripper.joint,))
-        return float((position - gripper.joint_closed) / (gripper.joint_open - gripper.joint_closed))
+        return share_open(position, closed=gripper.joint_closed, opened=gripper.joint_open)
 
     def command(self, gripper_open: float) -> float:
         """Ask for open (1) or closed (0), wait until the joint rests, and return how far it is open."""

@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from vla_core.actions.gripper import share_open
 from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.codecs.pose_stamped import decode_pose
 from vla_core.episode_record import INSTRUCTION_TOPIC, EpisodeRecord
@@ -138,7 +139,7 @@ class RecordedBag:
         for at_ns, message in self._decoded(self.name_of(self._spec.joints.topic), JOINTS_TYPE, JointState):
             (position,) = decode_joint_positions(message, (gripper.joint,))
             times_ns.append(at_ns)
-            shares.append((position - gripper.joint_closed) / (gripper.joint_open - gripper.joint_closed))
+            shares.append(share_open(position, closed=gripper.joint_closed, opened=gripper.joint_open))
         return "measured", Track(times_ns, shares)
 
     def _poses(self, topic: str) -> Track[Pose]:
@@ -182,5 +183,5 @@ class RecordedBag:
 
 
 def commanded_open(gripper: GripperSpec, value: float) -> float:
-    """Return how far a command asks the gripper to open: 0 closed, 1 open."""
-    return (value - gripper.command_closed) / (gripper.command_open - gripper.command_closed)
+    """Return how far a command asks the gripper to open: 0 closed, 1 open, not clipped."""
+    return share_open(value, closed=gripper.command_closed, opened=gripper.command_open)
