@@ -25,9 +25,8 @@ class UrdfJoint:
     Attributes:
         name: Name of the joint.
         type: Type in the URDF's words, for example ``revolute``.
-        parent: Link before the joint.
-        child: Link after it; its frame is the joint's.
-        pose_child_in_parent: Where the child is when the joint is at zero.
+        pose_child_in_parent: Where the link after the joint is, in the frame of the link before it, when the
+            joint is at zero. The child's frame is the joint's.
         axis: (3,) unit vector in the child's frame.
         lower_rad: Lower limit; minus infinity for a continuous joint.
         upper_rad: Upper limit.
@@ -37,8 +36,6 @@ class UrdfJoint:
 
     name: str
     type: str
-    parent: str
-    child: str
     pose_child_in_parent: Pose
     axis: FloatArray
     lower_rad: float
@@ -136,8 +133,6 @@ def _read_joint(element: Element, source: str) -> UrdfJoint:
     return UrdfJoint(
         name=name,
         type=kind,
-        parent=_link_of(element, "parent", source),
-        child=_link_of(element, "child", source),
         pose_child_in_parent=Pose.from_euler(xyz, rpy),
         axis=direction / max(length, 1e-6),  # that of a fixed joint may be zero, and means nothing
         lower_rad=lower,
