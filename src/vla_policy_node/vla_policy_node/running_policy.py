@@ -34,7 +34,7 @@ from vla_policy_node.reporting import Reporter
 # Period of the diagnostics, and of the look for latched publishers.
 _SLOW_PERIOD_S = 0.5
 # Period of the look at the dead-man button and at other publishers of commands.
-_WATCH_PERIOD_S = 0.05
+_AUTHORITY_PERIOD_S = 0.05
 
 
 class RunningPolicy:
@@ -52,7 +52,8 @@ class RunningPolicy:
         parameters: The operator's knobs.
 
     Raises:
-        ConfigError: The robot spec names a command interface that is not supported.
+        ConfigError: The command interface or the gripper needs something that is not there: kinematics, a URDF,
+            mink, control_msgs.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class RunningPolicy:
             self._box = _black_box(node, parameters)
             opened.callback(self._box.close)
             reporter.on_published = self._remember
-            self._watch = DomainWatch(policy.contract.domain)
+            self._domain_watch = DomainWatch(policy.contract.domain)
             self._markers = MarkerPublisher(node, spec, policy.contract.action_space)
             opened.callback(self._markers.destroy)
             self.loop = ControlLoop(
@@ -126,7 +127,7 @@ class RunningPolicy:
         """Publish the status."""
         now = self._node.get_clock().now()
         self._last_verdict, self._last_status_ns = verdict, now.nanoseconds
-        self._reporter.publish_status(now, verdict, self.loop, self._watch.warnings)
+        self._reporter.publish_status(now, verdict, self.loop, self._domain_watch.warnings)
         self._box.look(verdict, now.nanoseconds)
 
     def _open_topics(self, opened: ExitStack) -> None:
@@ -150,7 +151,7 @@ class RunningPolicy:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         callbacks = {
             self._on_command_timer: command_period_s,
-            self._on_watch_timer: _WATCH_PERIOD_S,
+            self._on_authority_timer: _AUTHORITY_PERIOD_S,
             self._on_slow_timer: _SLOW_PERIOD_S,
         }
         for callback, period_s in callbacks.items():
@@ -172,7 +173,7 @@ class RunningPolicy:
     def _on_results(self) -> None:
         self.loop.on_results()
 
-    def _on_watch_timer(self) -> None:
+    def _on_authority_timer(self) -> None:
         self._authority.look(self.loop.parameters)
 
     def _on_slow_timer(self) -> None:
@@ -182,7 +183,7 @@ class RunningPolicy:
         self._markers.show_boxes()
         if self._last_verdict is not None:
             now = self._node.get_clock().now()
-            self._reporter.publish_diagnostics(now, self._last_verdict, self.loop, self._watch.warnings)
+            self._reporter.publish_diagnostics(now, self._last_verdict, self.loop, self._domain_watch.warnings)
 
     def _on_stream(self, stream: str, message: Any) -> None:
         self._remember(self._topics_of_streams[stream], message)
@@ -210,11 +211,13 @@ class RunningPolicy:
     def _look_for_the_unusual(self, request: InferenceRequest, chunk: ActionChunk) -> None:
         if request.instruction != self._last_sentence:
             self._last_sentence = request.instruction
-            warning = self._watch.note_sentence(request.instruction)
+            warning = self._domain_watch.note_sentence(request.instruction)
             if warning is not None:
                 self._node.get_logger().warning(warning)
         pose, space = request.observation.pose_tcp_in_base, self.loop.contract.action_space
-        self._watch.note_tick(units_from_action(space, chunk.actions[0], pose.euler_xyz_rad), pose.position_m)
+        self._domain_watch.note_tick(
+            units_from_action(space, chunk.actions[0], pose.euler_xyz_rad), pose.position_m
+        )
 
 
 def _black_box(node: Node, parameters: PolicyNodeParameters) -> BlackBox:
