@@ -26,7 +26,7 @@ This is software on a general-purpose computer: it is not a certified safety fun
 import copy
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +37,7 @@ from vla_core.guard.safe_motion import SafeMotion
 from vla_core.guard.workspace import Workspace
 from vla_core.robot_spec import GuardStageName, LimitsSpec
 
-STAGES: tuple[GuardStageName, ...] = (
-    "finite",
-    "age",
-    "start",
-    "step",
-    "speed",
-    "workspace",
-    "acceleration",
-    "joints",
-)
+STAGES: tuple[GuardStageName, ...] = get_args(GuardStageName)
 
 
 @dataclass(frozen=True)
@@ -73,6 +64,7 @@ class Guard:
 
     Args:
         limits: Limits of the robot.
+        command_period_s: Time from one command to the next, seconds.
     """
 
     def __init__(self, limits: LimitsSpec, command_period_s: float) -> None:

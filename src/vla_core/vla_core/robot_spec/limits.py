@@ -6,7 +6,8 @@ from typing import Literal
 
 from vla_core.robot_spec.require import require_positive
 
-GuardStageName = Literal["finite", "age", "start", "step", "speed", "acceleration", "workspace", "joints"]
+GuardStageName = Literal["finite", "age", "start", "step", "speed", "workspace", "acceleration", "joints"]
+"""Stages in their order."""
 Reaction = Literal["clamp", "hold", "stop"]
 DEFAULT_REACTIONS: dict[GuardStageName, Reaction] = {
     "finite": "hold",
@@ -14,8 +15,8 @@ DEFAULT_REACTIONS: dict[GuardStageName, Reaction] = {
     "start": "hold",
     "step": "clamp",
     "speed": "clamp",
-    "acceleration": "clamp",
     "workspace": "clamp",
+    "acceleration": "clamp",
     "joints": "clamp",
 }
 _CANNOT_CLAMP: tuple[GuardStageName, ...] = ("finite", "age", "start")
