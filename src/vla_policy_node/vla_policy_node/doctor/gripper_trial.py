@@ -15,7 +15,7 @@ from vla_core.codecs.joint_state import decode_joint_positions
 from vla_core.errors import VlaError
 from vla_core.robot_spec import GripperSpec, RobotSpec
 from vla_policy_node.doctor.findings import Finding, Notes
-from vla_policy_node.outputs import gripper_output
+from vla_policy_node.outputs import make_gripper_output
 
 _LONGEST_WAY_S, _SETTLED_S = 5.0, 0.6
 _MOVED, _SAME = 0.1, 0.02
@@ -69,7 +69,7 @@ class _Trial:
         self._subscription = node.create_subscription(
             JointState, spec.joints.topic, self._on_state, qos_profile_sensor_data
         )
-        self._output = gripper_output(node, spec.gripper)
+        self._output = make_gripper_output(node, spec.gripper)
 
     def share(self) -> float:
         """Return how far the gripper is open by its joint, not clipped: 0 closed, 1 open.

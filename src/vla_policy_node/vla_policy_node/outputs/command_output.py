@@ -53,7 +53,7 @@ class CommandOutput:
         self._topic = spec.command.topic
         self._gripper_spec = spec.gripper
         self._arm = _arm_output(node, spec, folder)
-        self._gripper = gripper_output(node, spec.gripper)
+        self._gripper = make_gripper_output(node, spec.gripper)
         self._dwell = GripperDwell(spec.gripper.min_dwell_s)
         kind, topic = self._arm.message_type, spec.command.topic
         self._arm_publisher: Any | None = None
@@ -167,7 +167,7 @@ def _arm_output(node: Node, spec: RobotSpec, folder: Path | None) -> ArmOutput:
     return JointTrajectoryOutput(spec, kinematics)
 
 
-def gripper_output(node: Node, gripper: GripperSpec) -> GripperOutput:
+def make_gripper_output(node: Node, gripper: GripperSpec) -> GripperOutput:
     """Return the interface of a gripper.
 
     Raises:
