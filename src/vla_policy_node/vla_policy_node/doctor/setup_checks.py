@@ -96,7 +96,7 @@ def check_limits(spec: RobotSpec) -> list[Finding]:
     _check_workspace(notes, spec)
     if limits.soft_start_s == 0.0:
         notes.warn("soft start", "none: motion begins at full speed", "set limits.soft_start_s to 1.0")
-    if "stop" not in limits.reactions.values() and limits.max_step_m > 0.05:
+    if limits.reaction("step") != "stop" and limits.max_step_m > 0.05:
         notes.warn("step", f"one action may move {limits.max_step_m:g} m", "set limits.max_step_m to 0.03 or less")
     return notes.findings
 
