@@ -78,17 +78,22 @@ class BlackBox:
             self._writing.join(10.0)
 
     def _write(self, folder: Path, verdict: Verdict, now_ns: int) -> None:
-        if self._writing is not None and self._writing.is_alive():
-            return
         moment = datetime.fromtimestamp(now_ns / NS_PER_S, tz=UTC)
         path = folder / f"{moment:%Y%m%dT%H%M%S.%f}Z_{verdict.reason.name.lower()}.mcap"
         facts = {"state": verdict.state.name, "reason": verdict.reason.name, "detail": verdict.detail}
         self._writing = threading.Thread(
-            target=self._write_file, args=(path, list(self._heard), facts), name="black_box", daemon=True
+            target=self._write_file,
+            args=(self._writing, path, list(self._heard), facts),
+            name="black_box",
+            daemon=True,
         )
         self._writing.start()
 
-    def _write_file(self, path: Path, heard: list[_Heard], facts: dict[str, str]) -> None:
+    def _write_file(
+        self, before: threading.Thread | None, path: Path, heard: list[_Heard], facts: dict[str, str]
+    ) -> None:
+        if before is not None:
+            before.join()  # a stop that follows a hold waits for its file, and is not left out
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             types = {topic: _type_of(message) for _, topic, message in heard}
