@@ -70,8 +70,10 @@ def as_plain(findings: Sequence[Finding], about: dict[str, Any]) -> dict[str, An
 def _rows(finding: Finding, coloured: bool) -> list[str]:
     state = _painted(f"{finding.state.value:<4}", _COLOURS[finding.state], coloured)
     found = _wrapped(finding.found)
-    check = f"{finding.check:<{_FOUND_COLUMN - _CHECK_COLUMN - 1}} "
-    rows = [f"  {state}  {check}{found[0]}", *(" " * _FOUND_COLUMN + line for line in found[1:])]
+    room = _FOUND_COLUMN - _CHECK_COLUMN - 1
+    beside = found.pop(0) if len(finding.check) <= room else ""  # a longer name has its line alone
+    row = f"  {state}  {finding.check:<{room}} {beside}".rstrip()
+    rows = [row, *(" " * _FOUND_COLUMN + line for line in found)]
     if finding.fix:
         first, *rest = _wrapped(f"-> {finding.fix}", hanging=3)
         rows += [" " * _FOUND_COLUMN + line for line in (first, *rest)]
