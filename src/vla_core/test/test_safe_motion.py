@@ -123,3 +123,21 @@ def test_a_steady_reference_is_followed_without_lag_and_a_standing_one_is_reache
     for _ in range(300):
         motion.follow(reference, np.zeros((2, 3)), DT_S)
     assert distance_m(motion.pose, reference) < 1e-5
+
+
+@pytest.mark.parametrize("strength", [(10.0, 4000.0), (6.0, 600.0), (5.0, 500.0), (1.0, 20.0), (0.5, 5.0)])
+@pytest.mark.parametrize("speed_m_s", [0.35, 0.05, 0.02])
+def test_a_reference_that_is_too_fast_is_chased_steadily(strength: tuple[float, float], speed_m_s: float) -> None:
+    limits = dataclasses.replace(limits_with(*strength), max_speed_m_s=speed_m_s, workspace_max_m=(10.0, 0.5, 0.6))
+    motion = motion_with(limits)
+    record, speeds_m_s = MotionRecord(START), []
+    for k in range(400):
+        ahead_m = 0.03 + speed_m_s * DT_S * k
+        reference = Pose(START.position_m + np.array([ahead_m, 0.0, 0.0]), START.rotation)
+        before_m = motion.pose.position_m[0]
+        motion.follow(reference, np.array([[speed_m_s, 0, 0], [0, 0, 0]]), DT_S)
+        record.add(motion.pose, DT_S)
+        speeds_m_s.append((motion.pose.position_m[0] - before_m) / DT_S)
+    assert min(speeds_m_s) >= 0.0
+    assert np.mean(speeds_m_s[200:]) > 0.9 * speed_m_s
+    record.assert_within(limits)

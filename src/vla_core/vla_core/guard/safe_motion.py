@@ -26,8 +26,10 @@ _SHORTEST_S = 1e-5
 _NEAR, _SLOW = 1e-6, 1e-4
 _REST = np.zeros((2, 3))
 _ROUNDING = 1.0 + 1e-9
-# Of the way between two states, the quintic of least jerk needs these (Flash and Hogan 1985, for rest to rest).
-_PEAK_SPEED, _PEAK_ACCELERATION, _PEAK_JERK = 1.875, 5.7735, 60.0
+_QUARTERS = np.arange(4.0)[:, None, None] / 4.0
+# Share of its time after which the quintic's speed would have made up the error, and share of the speed limit that
+# leaves room for its overshoot.
+_CHASE, _CRUISE = 0.6, 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class SafeMotion:
         if dt_s < _SHORTEST_S or self._has_arrived(error, velocity):
             self.coast(dt_s)
             return True
-        wanted = self._jerk_towards(error, velocity - self._velocity, dt_s)
+        wanted = self._jerk_towards(error, velocity, dt_s)
         within = self._shortened(wanted, dt_s)
         is_free = bool((np.abs(within - wanted) <= 1e-6 * np.abs(wanted) + 1e-9).all())
         is_followed = self._adopt(within, dt_s) or self._adopt_weakened(within, dt_s)
@@ -144,19 +146,19 @@ class SafeMotion:
         any(self._adopt(kept_jerk + share * (jerk - kept_jerk), dt_s) for share in _WEAKENED)
         return False
 
-    def _jerk_towards(self, error: FloatArray, error_rate: FloatArray, h: float) -> FloatArray:
-        """Return the (2, 3) jerk that, held for ``h`` seconds, leads to the reference and its velocity."""
+    def _jerk_towards(self, error: FloatArray, velocity: FloatArray, h: float) -> FloatArray:
+        """Return the (2, 3) jerk that, held for ``h`` seconds, leads to the reference and its velocity.
+
+        It is the quintic of least jerk (Flash and Hogan 1985) to a reference that is ``error`` away.
+        """
         limits = self._limits
-        gap, gap_rate = norms(error), norms(error_rate)
+        # A reference that is too far away to be caught up with is chased at a speed that is kept without braking.
+        reach_s = _CHASE * self._shortest_s[:, None]
+        chase = _no_longer(velocity + error / reach_s, _CRUISE * limits.speed)
+        error, error_rate = (chase - velocity) * reach_s, velocity - self._velocity
+        change = norms(chase - self._velocity)
         time_s = np.maximum.reduce(
-            [
-                self._shortest_s,
-                _PEAK_SPEED * gap / limits.speed,
-                np.sqrt(_PEAK_ACCELERATION * gap / limits.acceleration),
-                np.cbrt(_PEAK_JERK * gap / limits.jerk),
-                2.2 * gap_rate / limits.acceleration,
-                np.sqrt(36.0 * gap_rate / limits.jerk),
-            ]
+            [self._shortest_s, 2.2 * change / limits.acceleration, np.sqrt(36.0 * change / limits.jerk)]
         )[:, None]
         # Held for a period, so it is the mean over the period that counts, not the first value.
         a = self._acceleration
@@ -167,10 +169,13 @@ class SafeMotion:
         return mean
 
     def _shortened(self, jerk: FloatArray, dt_s: float) -> FloatArray:
-        """Return a jerk that keeps jerk and acceleration within the limits for a time."""
+        """Return a jerk that keeps jerk and acceleration within the limits, and the speed at the next command."""
         limits, a = self._limits, self._acceleration
         acceleration = _no_longer(a + _no_longer(jerk, limits.jerk) * dt_s, limits.acceleration)
-        return (acceleration - a) / dt_s
+        # The speed when the acceleration ends one period later; beyond the limit, only braking would be left then.
+        levelled = self._velocity + (0.5 * a + acceleration) * dt_s
+        acceleration += (_no_longer(levelled, limits.speed) - levelled) / dt_s
+        return _no_longer((acceleration - a) / dt_s, limits.jerk)
 
     def _adopt(self, jerk: FloatArray, begin_s: float) -> bool:
         """Make a plan the one that is followed, if all of it is within the limits."""
@@ -187,9 +192,10 @@ class SafeMotion:
     def _is_within(
         self, begin: ConstantJerk, begin_s: float, velocity: FloatArray, acceleration: FloatArray
     ) -> bool:
-        """Return whether a constant jerk keeps the limits; the velocity by its Bernstein coefficients."""
-        limits, middle = self._limits, begin.velocity + 0.5 * begin_s * begin.acceleration
-        speed = np.maximum(norms(velocity), norms(middle))
+        """Return whether a constant jerk keeps the limits; the velocity by Bernstein coefficients of quarters."""
+        limits, quarter_s = self._limits, 0.25 * begin_s
+        _, starts, slopes = begin.at(_QUARTERS * begin_s)
+        speed = np.maximum(norms(velocity), norms(starts + 0.5 * quarter_s * slopes).max(axis=0))
         return bool(
             (speed <= limits.speed * _ROUNDING).all()
             and (norms(acceleration) <= limits.acceleration * _ROUNDING).all()
