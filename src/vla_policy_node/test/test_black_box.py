@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened before a stop can be read afterwards."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rosbags.highlevel import AnyReader
 from std_msgs.msg import Bool
 
 from vla_core.supervisor import Reason, State, Verdict
-from vla_msgs.msg import PolicyStatus
+from vla_msgs.msg import Instruction, PolicyStatus
 from vla_policy_node.black_box import BlackBox
 
 pytestmark = pytest.mark.ros
@@ -59,6 +60,24 @@ def test_a_stop_is_written_although_the_file_of_a_hold_is_not_done(tmp_path: Pat
     box.close()
     assert len(files(tmp_path)) == 2
     assert len(stopped(tmp_path)) == 1
+
+
+def test_a_disk_that_is_full_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+    said: list[str] = []
+    box = BlackBox(tmp_path, 20.0, said.append)
+    for number in range(2_000):
+        box.note("/vla/instruction", Instruction(text=str(number) * 50), number)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))  # larger files cannot be written
+    try:
+        box.look(Verdict(State.RUNNING, Reason.NONE, ""), 2_000)
+        box.look(Verdict(State.STOPPED, Reason.ESTOP, "pressed"), 2_001)
+        box.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    assert len(said) == 1
+    assert "nothing was kept" in said[0]
 
 
 def test_holds_that_follow_each_other_share_a_file_and_orders_leave_none(robot: Probe, tmp_path: Path) -> None:

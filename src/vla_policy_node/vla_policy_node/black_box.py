@@ -8,6 +8,7 @@ Pictures are thinned, so that memory and file stay small.
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,19 +95,29 @@ class BlackBox:
     ) -> None:
         if before is not None:
             before.join()  # a stop that follows a hold waits for its file, and is not left out
+        draft = path.with_suffix(".mcap.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            types = {topic: _type_of(message) for _, topic, message in heard}
-            topics = [BagTopic(topic, message_definition(kind)) for topic, kind in types.items()]
-            draft = path.with_suffix(".mcap.part")
-            writer = McapStorage().begin(draft, topics, facts)
-            for received_ns, topic, message in heard:
-                writer.write(topic, received_ns, received_ns, serialize_message(message))
-            writer.finish(facts)
+            _write_draft(draft, heard, facts)
             draft.rename(path)
             self._say(f"black box: what happened before '{facts['reason']}' is in {path}")
         except (VlaError, OSError) as error:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)  # on a disk that is full, half a file is only in the way
             self._say(f"black box: nothing was kept: {error}")
+
+
+def _write_draft(draft: Path, heard: list[_Heard], facts: dict[str, str]) -> None:
+    types = {topic: _type_of(message) for _, topic, message in heard}
+    topics = [BagTopic(topic, message_definition(kind)) for topic, kind in types.items()]
+    writer = McapStorage().begin(draft, topics, facts)
+    try:
+        for received_ns, topic, message in heard:
+            writer.write(topic, received_ns, received_ns, serialize_message(message))
+        writer.finish(facts)
+    except (VlaError, OSError):
+        writer.abandon()
+        raise
 
 
 def _type_of(message: Any) -> str:
