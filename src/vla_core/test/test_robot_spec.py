@@ -41,6 +41,7 @@ def test_every_shipped_robot_spec_loads() -> None:
         ("joints.upper_rad", [-3.0] * 7, ["joint1", "not below"]),
         ("gripper.joint_open", 0.0, ["gripper", "polarity"]),
         ("gripper.command_open", 0.0, ["gripper", "could not move"]),
+        ("gripper.topic", "", ["gripper", "no ROS topic name"]),
         ("gripper.joint", "joint3", ["joint3", "arm joint"]),
         ("command.interface", "torque", ["command.interface", "torque", "target_pose"]),
         ("command.topics", {"twist": "t"}, ["target_pose", "no topic"]),

@@ -39,7 +39,15 @@ def test_an_unknown_sentence_is_told_with_the_nearest_three() -> None:
 
 
 @pytest.mark.parametrize(
-    "statistics", [{}, {"sources": 3}, {"sources": {"a": None}}, {"sources": {"a": {"q01": "x", "q99": 1}}}]
+    "statistics",
+    [
+        {},
+        {"sources": 3},
+        {"sources": {"a": None}},
+        {"sources": {"a": {"q01": "x", "q99": 1}}},
+        {"sources": {"a": {"q01": [10**400] * 6, "q99": [1] * 6}}},
+        {"sources": {"a": {"q01": [1] * 6, "q99": [-1] * 6}}},
+    ],
 )
 def test_a_checkpoint_that_remembers_nothing_warns_of_nothing(statistics: dict[str, object]) -> None:
     watch = DomainWatch(TrainingDomain.of(statistics))

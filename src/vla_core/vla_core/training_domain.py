@@ -156,9 +156,9 @@ def _widest(sources: Sequence[Mapping[str, Any]], size: int) -> Range:
     for source in sources:
         try:
             found = np.array([source["q01"], source["q99"]], dtype=np.float64)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
-        if found.shape == (2, size) and np.isfinite(found).all():
+        if found.shape == (2, size) and np.isfinite(found).all() and (found[0] <= found[1]).all():
             ranges.append(found)
     if not ranges:
         return ()

@@ -66,7 +66,7 @@ class RobotSpec:
         topics = {f"cameras.{name}": camera.topic for name, camera in self.cameras.items()}
         topics |= {f"command.topics.{name}": topic for name, topic in self.command.topics.items()}
         topics |= {"tcp_pose": self.tcp_pose.topic, "joints": self.joints.topic}
-        name = self.gripper.topic or self.gripper.action
+        name = self.gripper.action if self.gripper.topic is None else self.gripper.topic
         assert name is not None, "the gripper spec has checked it"
         return topics | {"gripper": name}
 
