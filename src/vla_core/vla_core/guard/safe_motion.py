@@ -30,6 +30,9 @@ _QUARTERS = np.arange(4.0)[:, None, None] / 4.0
 # Share of its time after which the quintic's speed would have made up the error, and share of the speed limit that
 # leaves room for its overshoot.
 _CHASE, _CRUISE = 0.6, 0.97
+# First jerk of the quintic that makes up a speed error, in error / time^2; and the acceleration, in error / time,
+# that it may ask for. Its peak is higher: what is cut off there costs less than the lag of a longer time.
+_FIRST_JERK, _ASKED_ACCELERATION = 36.0, 2.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,10 @@ class SafeMotion:
         half_speed = 0.5 * limits.speed
         self._shortest_s = np.maximum(
             3.0 * period_s,
-            np.maximum(np.sqrt(36.0 * half_speed / limits.jerk), 2.2 * half_speed / limits.acceleration),
+            np.maximum(
+                np.sqrt(_FIRST_JERK * half_speed / limits.jerk),
+                _ASKED_ACCELERATION * half_speed / limits.acceleration,
+            ),
         )
         self._plan: _Plan | None = None
         self._elapsed_s = 0.0
@@ -126,7 +132,9 @@ class SafeMotion:
         wanted = self._jerk_towards(error, velocity, dt_s)
         within = self._shortened(wanted, dt_s)
         is_free = bool((np.abs(within - wanted) <= 1e-6 * np.abs(wanted) + 1e-9).all())
-        is_followed = self._adopt(within, dt_s) or self._adopt_weakened(within, dt_s)
+        is_followed = self._adopt(within, dt_s)
+        if not is_followed:
+            self._adopt_weakened(within, dt_s)
         self.coast(dt_s)
         return is_free and is_followed
 
@@ -139,12 +147,13 @@ class SafeMotion:
         self._plan, self._elapsed_s = None, 0.0
         self._passed = self._velocity = self._acceleration = _REST
 
-    def _adopt_weakened(self, jerk: FloatArray, dt_s: float) -> bool:
-        """Go as far towards the wanted jerk as the limits allow; always return False."""
+    def _adopt_weakened(self, jerk: FloatArray, dt_s: float) -> None:
+        """Go as far towards the wanted jerk as the limits allow; where they allow nothing, the plan goes on."""
         _, _, kept = self._plan.at(self._elapsed_s + dt_s) if self._plan else (_REST, _REST, _REST)
         kept_jerk = (kept - self._acceleration) / dt_s
-        any(self._adopt(kept_jerk + share * (jerk - kept_jerk), dt_s) for share in _WEAKENED)
-        return False
+        for share in _WEAKENED:
+            if self._adopt(kept_jerk + share * (jerk - kept_jerk), dt_s):
+                return
 
     def _jerk_towards(self, error: FloatArray, velocity: FloatArray, h: float) -> FloatArray:
         """Return the (2, 3) jerk that, held for ``h`` seconds, leads to the reference and its velocity.
@@ -158,7 +167,11 @@ class SafeMotion:
         error, error_rate = (chase - velocity) * reach_s, velocity - self._velocity
         change = norms(chase - self._velocity)
         time_s = np.maximum.reduce(
-            [self._shortest_s, 2.2 * change / limits.acceleration, np.sqrt(36.0 * change / limits.jerk)]
+            [
+                self._shortest_s,
+                _ASKED_ACCELERATION * change / limits.acceleration,
+                np.sqrt(_FIRST_JERK * change / limits.jerk),
+            ]
         )[:, None]
         # Held for a period, so it is the mean over the period that counts, not the first value.
         a = self._acceleration
