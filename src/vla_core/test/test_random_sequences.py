@@ -96,7 +96,7 @@ def run_block(seed: int) -> None:
             made.hold()
         elif fate < 0.95:
             made.begin(any_action(rng), measured_by(rng, made), now_ns, share=rng.choice([0.05, 1.0]))
-        for _ in range(int(rng.integers(1, 5))):
+        for _ in range(int(rng.integers(1, 4))):
             step_ns = TICK_NS if is_even else int(rng.integers(1_000_000, 90_000_000))
             now_ns += step_ns
             record.add(made.command(now_ns).pose_tcp_in_base, step_ns * 1e-9)

@@ -23,7 +23,7 @@ from vla_core.robot_spec import RobotSpec
 from vla_msgs.msg import PolicyStatus
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
-DURATION_S = float(os.environ.get("VLA_ENDURANCE_S", "20"))
+DURATION_S = float(os.environ.get("VLA_ENDURANCE_S", "12"))
 # A node that is shorter than this in its memory's first growth says nothing about its slope.
 MEASURABLE_S = 300.0
 MAX_SLOPE_MB_PER_MIN = 1.0

@@ -71,6 +71,15 @@ def processes_of(namespace: str) -> list[str]:
     return found
 
 
+def topics_of_nodes_in(bystander: Node, namespace: str) -> set[str]:
+    nodes = [(name, at) for name, at in bystander.get_node_names_and_namespaces() if at == namespace]
+    found = [
+        *(bystander.get_publisher_names_and_types_by_node(*node) for node in nodes),
+        *(bystander.get_subscriber_names_and_types_by_node(*node) for node in nodes),
+    ]
+    return {name for topics in found for name, _ in topics}
+
+
 def test_a_bag_is_replayed_in_a_namespace_of_its_own(
     ros: None, bag: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -81,13 +90,14 @@ def test_a_bag_is_replayed_in_a_namespace_of_its_own(
         namespace = f"/replay_{process.pid}"
         shadow = f"{namespace}/policy_node/shadow/arm_controller/target_pose"
         wait_until(lambda: bystander.count_publishers(shadow) > 0, "the policy node", timeout_s=60.0)
-        names = [name for name, _ in bystander.get_topic_names_and_types() if not name.startswith(namespace)]
+        names = topics_of_nodes_in(bystander, namespace)
         output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         bystander.destroy_node()
     assert process.returncode == 0, errors
-    assert set(names) <= {"/parameter_events", "/rosout"}
+    assert shadow in names
+    assert {name for name in names if not name.startswith(namespace)} <= {"/parameter_events", "/rosout"}
     assert "UNTRAINED" in output
     assert max(map(len, output.splitlines())) <= 100
     result = json.loads((tmp_path / "replay.json").read_text())
