@@ -9,13 +9,8 @@ set -u
 
 status=0
 find build -name 'pytest.xml' -delete 2>/dev/null
-# What only computes shares the cores, a thread each. Tests of timing, the rest, share them with nobody.
-computing=(vla_core vla_training)
-OMP_NUM_THREADS=1 colcon --log-base log test --base-paths src --packages-select "${computing[@]}" \
-    --executor parallel --parallel-workers 2 --return-code-on-test-failure \
-    --event-handlers console_direct- console_cohesion+ || status=1
-colcon --log-base log test --base-paths src --packages-skip "${computing[@]}" \
-    --executor sequential --return-code-on-test-failure \
+# One package after the other: tests of timing share two cores with nobody.
+colcon --log-base log test --base-paths src --executor sequential --return-code-on-test-failure \
     --event-handlers console_direct+ console_cohesion- || status=1
 python -m pytest tests --junit-xml=build/tests/pytest.xml || status=1
 python scripts/count_tests.py build || status=1
