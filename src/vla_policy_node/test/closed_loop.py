@@ -150,6 +150,7 @@ class Probe(Node):
             lambda: time.time() > began_s + 0.3 and self.joint_speed(time.time() - 0.2) < STILL_RAD_S,
             "the arm to rest",
             timeout_s=3.0,
+            describe=lambda: f"joint speeds {list(self.joint_states[-1].velocity)}",
         )
         time.sleep(0.3)
         assert self.joint_speed(time.time() - 0.3) < STILL_RAD_S
