@@ -47,6 +47,7 @@ class ContinuousModel(VlaModel):
             raise ValueError(f"loss.language_weight is {weight:g}: give the regulariser")
         features_BTE = self.features(windows)
         loss = policy_loss(self.head(features_BTE), target, self.config.loss)
+        loss = replace(loss, features=features_BTE)
         if language is None:
             return loss
         distance = language(features_BTE, windows.tokens.sentences)

@@ -33,7 +33,7 @@ class TargetChunks:
 
 @dataclass(frozen=True, eq=False)
 class PolicyLoss:
-    """The loss and its parts; scalars.
+    """The loss and its parts; scalars but for the features.
 
     Attributes:
         total: What is minimised: ``arm + gripper_weight * gripper``, and with a language regulariser also
@@ -42,6 +42,7 @@ class PolicyLoss:
         gripper: Mean over valid actions; 0 of the discrete structure, whose tokens hold the gripper.
         gripper_accuracy: Share of valid actions whose gripper is on the right side of 0.5.
         metrics: Further numbers to watch; ``language`` is the language regulariser's.
+        features: (B, T, E) what the head has read, for losses beside this one; ``None`` of the discrete structure.
     """
 
     total: Tensor
@@ -49,6 +50,7 @@ class PolicyLoss:
     gripper: Tensor
     gripper_accuracy: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Tensor | None = None
 
 
 def policy_loss(predicted: PredictedChunks, target: TargetChunks, config: LossConfig) -> PolicyLoss:

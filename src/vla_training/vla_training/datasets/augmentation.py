@@ -76,11 +76,22 @@ class Augmentation:
             cameras: Names of the cameras.
             numbers: (B,) number of each sample in the run.
         """
-        if not any(self._config.shift_px.values()):
-            return pictures
-        ticks = pictures.shape[1]
-        drawn = [draw_shifts(self._generator(number, 0), cameras, ticks, self._config) for number in numbers]
-        return shift(pictures, torch.stack(drawn))
+        shifts = self._shifts(cameras, pictures.shape[1], numbers)
+        return pictures if shifts is None else shift(pictures, shifts)
+
+    def shifted_points(
+        self, points: Tensor, cameras: Sequence[str], numbers: Sequence[int], *, size_px: int
+    ) -> Tensor:
+        """Return points (B, T, C, K, 2) where ``shifted`` puts what they mark; they may leave the picture.
+
+        Args:
+            points: Shares (u, v) of width and height.
+            cameras: Names of the cameras.
+            numbers: (B,) number of each sample in the run.
+            size_px: S of the pictures that are shifted.
+        """
+        shifts = self._shifts(cameras, points.shape[1], numbers)
+        return points if shifts is None else points - shifts[..., None, :] / size_px
 
     def recoloured(self, pictures: Tensor, numbers: Sequence[int]) -> Tensor:
         """Return pictures (B, T, C, 3, S, S) in [0, 1] with other colours.
@@ -99,6 +110,13 @@ class Augmentation:
         brightness, saturation, hue, contrast = drawn.unbind(1)
         matrix = colour_matrix(1 + brightness, 1 + saturation, hue).to(pictures)
         return recolour(pictures, matrix, (1 + contrast).to(pictures))
+
+    def _shifts(self, cameras: Sequence[str], ticks: int, numbers: Sequence[int]) -> Tensor | None:
+        """Return what is drawn for samples (B, T, C, 2), pixels to the right and down; ``None`` without shifts."""
+        if not any(self._config.shift_px.values()):
+            return None
+        drawn = [draw_shifts(self._generator(number, 0), cameras, ticks, self._config) for number in numbers]
+        return torch.stack(drawn)
 
     def _generator(self, number: int, purpose: int) -> torch.Generator:
         state = np.random.SeedSequence([self._seed, number, purpose]).generate_state(1, np.uint64)

@@ -8,7 +8,7 @@ Shapes: B batch, T ticks, C cameras, H height, W width, S image side, N chunk.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class WindowBatch:
         state: (B, T, 10) float32.
         instructions: B sentences.
         numbers: (B,) number of each sample in the run.
+        points: (B, T, C, K, 2) float32 named points in the order of ``pictures``, or ``None``.
     """
 
     pictures: dict[str, list[PictureGroup]]
@@ -53,6 +54,7 @@ class WindowBatch:
     state: Tensor
     instructions: tuple[str, ...]
     numbers: tuple[int, ...]
+    points: Tensor | None = None
 
     def pin_memory(self) -> "WindowBatch":
         """Return the batch with its pictures (nearly all of it) in memory that a GPU copies from at once."""
@@ -60,11 +62,12 @@ class WindowBatch:
             camera: [PictureGroup(group.rows, group.pixels.pin_memory()) for group in groups]
             for camera, groups in self.pictures.items()
         }
-        return WindowBatch(pinned, self.actions, self.is_valid, self.state, self.instructions, self.numbers)
+        return replace(self, pictures=pinned)
 
 
 def collate(samples: Sequence[WindowSample]) -> WindowBatch:
     """Return samples side by side."""
+    points = [sample.points for sample in samples if sample.points is not None]
     return WindowBatch(
         pictures={camera: _groups(samples, camera) for camera in samples[0].pictures},
         actions=torch.from_numpy(np.stack([sample.actions for sample in samples])),
@@ -72,6 +75,7 @@ def collate(samples: Sequence[WindowSample]) -> WindowBatch:
         state=torch.from_numpy(np.stack([sample.state for sample in samples])),
         instructions=tuple(sample.instruction for sample in samples),
         numbers=tuple(sample.number for sample in samples),
+        points=torch.from_numpy(np.stack(points)) if points else None,
     )
 
 
@@ -110,6 +114,29 @@ def pictures_to_device(
             levels[rows] = augmentation.recoloured(levels[rows], batch.numbers[rows])
         levels[rows].sub_(mean).div_(std)
     return levels.to(dtype)
+
+
+def points_in_pictures(
+    batch: WindowBatch, cameras: Sequence[str], spec: ImageSpec, augmentation: Augmentation | None
+) -> Tensor | None:
+    """Return where the named things are in the pictures that ``pictures_to_device`` returns.
+
+    Args:
+        batch: The batch.
+        cameras: Order of the cameras.
+        spec: Size of the pictures.
+        augmentation: The same as for the pictures.
+
+    Returns:
+        (B, T, C, K, 2) shares of width and height, in the memory of the processor; ``None`` if the batch has none.
+    """
+    if batch.points is None:
+        return None
+    stored = list(batch.pictures)
+    points = batch.points[:, :, [stored.index(camera) for camera in cameras]]
+    if augmentation is None:
+        return points
+    return augmentation.shifted_points(points, cameras, batch.numbers, size_px=spec.size_px)
 
 
 def target_chunks(batch: WindowBatch, window_size: int, chunk_size: int, device: torch.device) -> TargetChunks:

@@ -8,6 +8,7 @@ packed.json       frames, cameras, size of the pictures, sentences
 ids.npy           (F,) ids of the frames in the dataset that was packed
 robot_obs.npy     (F, 15)      rel_actions.npy  (F, 7)
 static.npy        (F, 3, H, W) uint8      wrist.npy  the same
+named_points.npz  where the dataset had it (named_points.py)
 ```
 """
 

@@ -17,6 +17,7 @@ from vla_core.whole_file import write_json
 from vla_training.datasets.calvin_folder import CAMERA_KEYS, CalvinFolder
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import Ids
+from vla_training.datasets.named_points import NamedPoints
 from vla_training.datasets.packed_folder import PACKED_FILE, packed_header
 
 _BATCH = 64
@@ -38,6 +39,7 @@ def pack_split(source: CalvinFolder, target: Path, *, size_px: int | None = None
     numbers = source.numbers
     if (target / PACKED_FILE).exists():
         _require_same(target, source, size_px)
+        _carry_points(source, target)
         return target
     if not len(numbers.ids):
         raise DatasetError(f"{source.folder}: no sentence reaches a frame; there is nothing to pack")
@@ -55,10 +57,18 @@ def pack_split(source: CalvinFolder, target: Path, *, size_px: int | None = None
             bar.update(rows.stop - rows.start)
     for name in ("ids", "robot_obs", "rel_actions"):
         np.save(partial / f"{name}.npy", getattr(numbers, name))
+    _carry_points(source, partial)
     (partial / PACKED_FILE).write_text(packed_header(cameras, source.annotations), encoding="utf-8")
     (partial / _PROGRESS).unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
     return partial.rename(target)
+
+
+def _carry_points(source: CalvinFolder, target: Path) -> None:
+    """Write the named points of packed frames, where the source has some; they may come after the packing."""
+    points = NamedPoints.load(source.folder)
+    if points is not None:
+        points.of(source.numbers.ids).save(target)
 
 
 def _require_same(packed: Path, source: CalvinFolder, size_px: int | None) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from vla_training.datasets.calvin_folder import CalvinFolder
 from vla_training.datasets.dataset_error import DatasetError
 from vla_training.datasets.frame_store import FrameStore
+from vla_training.datasets.named_points import POINTS_FILE
 from vla_training.datasets.packed_folder import PACKED_FILE, PackedFolder
 
 Split = Literal["training", "validation"]
@@ -18,7 +19,8 @@ LEROBOT_INFO = Path("meta") / "info.json"
 def has_frames(dataset: Path | str, split: Split) -> bool:
     """Return whether a dataset holds frames of a split; of few episodes none may be for validation."""
     folder = Path(dataset) / split
-    return (folder / PACKED_FILE).exists() or next(folder.glob("*.npz"), None) is not None
+    frames = (path for path in folder.glob("*.npz") if path.name != POINTS_FILE)
+    return (folder / PACKED_FILE).exists() or next(frames, None) is not None
 
 
 def open_split(dataset: Path | str, split: Split) -> FrameStore:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from vla_core.actions.action_space import ActionSpace
 from vla_training.datasets.frame_store import FrameStore, Ids
+from vla_training.datasets.named_points import NamedPoints
 from vla_training.datasets.policy_actions import policy_actions, robot_states
 from vla_training.datasets.window_index import action_frames, index_windows
 
@@ -28,6 +29,8 @@ class WindowSample:
         state: (T, 10) float32 measured state of each tick.
         instruction: The sentence.
         number: Which sample of the run this is; what is drawn at random for it depends on this alone.
+        points: (T, C, K, 2) float32 named points in the order of ``pictures``, as in ``NamedPoints``; ``None``
+            where nobody asks for them.
     """
 
     pictures: Mapping[str, NDArray[np.uint8]]
@@ -36,6 +39,7 @@ class WindowSample:
     state: NDArray[np.float32]
     instruction: str
     number: int
+    points: NDArray[np.float32] | None = None
 
 
 class WindowDataset(Dataset[WindowSample]):
@@ -48,6 +52,7 @@ class WindowDataset(Dataset[WindowSample]):
         window_size: T, ticks of a window.
         chunk_size: N, actions of a chunk.
         stride: Frames between the beginnings of two windows.
+        points: Where the named things are; ``None`` leaves them out.
 
     Attributes:
         index: Its windows.
@@ -62,8 +67,10 @@ class WindowDataset(Dataset[WindowSample]):
         window_size: int,
         chunk_size: int,
         stride: int = 1,
+        points: NamedPoints | None = None,
     ) -> None:
         self._store = store
+        self._points = points
         self._cameras = tuple(cameras)
         self._window_size, self._chunk_size = window_size, chunk_size
         self._actions = policy_actions(store.numbers, store.card.action_space, space)
@@ -93,6 +100,7 @@ class WindowDataset(Dataset[WindowSample]):
             state=self._states[rows[: self._window_size]],
             instruction=annotation.instruction,
             number=number,
+            points=self._points.at(ticks, self._cameras) if self._points is not None else None,
         )
 
     def _planes(self, camera: str, ids: Ids) -> NDArray[np.uint8]:

@@ -20,8 +20,9 @@ from vla_core.errors import VlaError
 from vla_core.model.config import ModelConfig
 from vla_core.model.prompt import PromptTokenizer
 from vla_training.datasets.augmentation import Augmentation
-from vla_training.datasets.batches import WindowBatch
+from vla_training.datasets.batches import WindowBatch, points_in_pictures
 from vla_training.training.ema import MovingAverage
+from vla_training.training.grounding import is_in_picture
 from vla_training.training.model_inputs import model_inputs
 from vla_training.training.objective import weight_of
 from vla_training.training.optimizer import learning_rate_factor
@@ -96,10 +97,11 @@ class Learner:
         rate = self._set_learning_rate(course)
         torch.manual_seed(_mixed(self._seed, self.step, self.fabric.global_rank))
         sums: dict[str, float] = {}
-        for place, (batch, share) in enumerate(zip(batches, self._shares(batches), strict=True)):
+        shares = zip(self._policy_shares(batches), self._points_shares(batches), strict=True)
+        for place, (batch, (share, points_share)) in enumerate(zip(batches, shares, strict=True)):
             is_last = place == len(batches) - 1
             with self.fabric.no_backward_sync(self.module, enabled=not is_last):  # type: ignore[arg-type]
-                parts = self._compute(batch, share)
+                parts = self._compute(batch, share, points_share)
                 self.fabric.backward(parts["loss"] / len(batches))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
@@ -115,9 +117,15 @@ class Learner:
             self.average.update()
         return {**sums, "learning_rate": rate, **norm}
 
-    def _compute(self, batch: WindowBatch, share: float) -> dict[str, torch.Tensor]:
+    def _compute(self, batch: WindowBatch, share: float, points_share: float) -> dict[str, torch.Tensor]:
         inputs = model_inputs(
-            batch, self._model, self._tokenizer, self._augmentation, self.fabric.device, share=share
+            batch,
+            self._model,
+            self._tokenizer,
+            self._augmentation,
+            self.fabric.device,
+            share=share,
+            points_share=points_share,
         )
         questions = self._questions.of_step(self.step, batch) if self._questions else ()
         parts: dict[str, torch.Tensor] = self.module(
@@ -125,13 +133,21 @@ class Learner:
         )
         return parts
 
-    def _shares(self, batches: Sequence[WindowBatch]) -> list[float]:
-        """Return the factor of each micro batch's mean that makes their mean that of the whole batch."""
+    def _policy_shares(self, batches: Sequence[WindowBatch]) -> list[float]:
         size = self._model.chunk_size
-        weights = [weight_of(each.is_valid.unfold(1, size, 1), self._model) for each in batches]
+        return self._shares([weight_of(each.is_valid.unfold(1, size, 1), self._model) for each in batches])
+
+    def _points_shares(self, batches: Sequence[WindowBatch]) -> list[float]:
+        cameras, spec = self._model.cameras, self._model.image
+        points = [points_in_pictures(each, cameras, spec, self._augmentation) for each in batches]
+        counts = [float(is_in_picture(each).sum()) for each in points if each is not None]
+        return self._shares(counts) if counts else [1.0] * len(batches)
+
+    def _shares(self, weights: Sequence[float]) -> list[float]:
+        """Return the factor of each micro batch's mean that makes their mean that of the whole batch."""
         total = torch.tensor(sum(weights), device=self.fabric.device, dtype=torch.float64)
         mean = float(torch.as_tensor(self.fabric.all_reduce(total, reduce_op="sum"))) / (
-            len(batches) * self.fabric.world_size
+            len(weights) * self.fabric.world_size
         )
         return [weight / mean if mean > 0 else 1.0 for weight in weights]
 

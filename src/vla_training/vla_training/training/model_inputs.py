@@ -10,7 +10,12 @@ from torch import Tensor
 from vla_core.model.config import ModelConfig
 from vla_core.model.prompt import PromptTokenizer
 from vla_training.datasets.augmentation import Augmentation
-from vla_training.datasets.batches import WindowBatch, pictures_to_device, target_chunks
+from vla_training.datasets.batches import (
+    WindowBatch,
+    pictures_to_device,
+    points_in_pictures,
+    target_chunks,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +26,8 @@ class ModelInputs:
         tensors: On the device, by name: ``images`` (B, T, C, 3, S, S), ``state`` (B, T, 10), ``actions`` (B, T, 7)
             and ``share`` () of float32; ``arm`` (B, T, N, 6) and ``gripper_open`` (B, T, N) of float32, and
             ``is_valid`` (B, T, N) of bool, as in ``TargetChunks``; ``ids`` and ``mask`` (B, L) of int64, as in
-            ``Tokens``.
+            ``Tokens``; where the batch has named points also ``points`` (B, T, C, K, 2) and ``points_share`` () of
+            float32.
         sentences: B sentences.
         has_padding: Whether they have different lengths.
     """
@@ -39,6 +45,7 @@ def model_inputs(
     device: torch.device,
     *,
     share: float = 1.0,
+    points_share: float = 1.0,
 ) -> ModelInputs:
     """Return a batch as a model reads it.
 
@@ -49,6 +56,7 @@ def model_inputs(
         augmentation: What is drawn at random; ``None`` leaves pictures as they are.
         device: Of the model.
         share: Factor of the policy's loss that makes micro batches add up to the mean of the whole batch.
+        points_share: The same for the loss that is a mean over named points.
     """
     tokens = tokenizer(batch.instructions)
     target = target_chunks(batch, config.window_size, config.chunk_size, device)
@@ -63,4 +71,7 @@ def model_inputs(
         "is_valid": target.is_valid,
         "share": torch.tensor(share, device=device),
     }
+    points = points_in_pictures(batch, config.cameras, config.image, augmentation)
+    if points is not None:
+        tensors |= {"points": points.to(device), "points_share": torch.tensor(points_share, device=device)}
     return ModelInputs(tensors, tokens.sentences, tokens.has_padding)

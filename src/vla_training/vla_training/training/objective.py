@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a step minimises, as one module: model, language regulariser, and questions about pictures beside them.
+"""What a step minimises, as one module: model, language regulariser, and auxiliary losses beside them.
 
 It takes and gives plain dictionaries of tensors, because that is what precision and parallel wrappers handle.
 """
@@ -18,6 +18,7 @@ from vla_core.model.prompt import Tokens
 from vla_core.model.vla import VlaModel
 from vla_core.model.windows import Windows
 from vla_training.training.cotraining import answer_loss
+from vla_training.training.grounding import GroundingLoss
 
 
 class Objective(nn.Module):
@@ -27,14 +28,20 @@ class Objective(nn.Module):
         model: The policy's model.
         regulariser: For ``loss.language_weight``.
         answer_weight: Weight of the cross-entropy of answers, where questions are given.
+        grounding: Loss of the named points, which every batch must have then.
     """
 
     def __init__(
-        self, model: VlaModel, regulariser: LanguageRegulariser | None = None, answer_weight: float = 0.0
+        self,
+        model: VlaModel,
+        regulariser: LanguageRegulariser | None = None,
+        answer_weight: float = 0.0,
+        grounding: GroundingLoss | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.regulariser = regulariser
+        self.grounding = grounding
         self._answer_weight = answer_weight
 
     def forward(
@@ -72,11 +79,25 @@ class Objective(nn.Module):
             "gripper_accuracy": loss.gripper_accuracy.detach(),
             **{name: value.detach() for name, value in loss.metrics.items()},
         }
+        if self.grounding is not None:
+            parts |= self._grounding(total, loss.features, batch)
         if questions:
             losses = [answer_loss(self.model.backbone, inputs) for inputs in questions]
             answers = torch.stack(losses).mean()
-            parts |= {"loss": total + self._answer_weight * answers, "answers": answers.detach()}
+            parts |= {"loss": parts["loss"] + self._answer_weight * answers, "answers": answers.detach()}
         return parts
+
+    def _grounding(
+        self, total: Tensor, features_BTE: Tensor | None, batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the loss with the named points' part, and that part as its share of the whole step's mean."""
+        assert self.grounding is not None and features_BTE is not None, "TrainConfig refuses this"
+        found, share = self.grounding(features_BTE, batch["points"]), batch["points_share"]
+        return {
+            "loss": total + self.grounding.weight * share * found.loss,
+            "grounding": (share * found.loss).detach(),
+            "grounding_hits": share * found.hits,
+        }
 
 
 def weight_of(is_valid: Tensor, config: ModelConfig) -> float:

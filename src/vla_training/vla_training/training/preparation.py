@@ -108,7 +108,8 @@ def _card_for(card: CheckpointCard, sources: Sources) -> CheckpointCard:
 
 
 def _preparation(config: TrainConfig, data: DataConfig, sources: Sources, start: Checkpoint) -> Preparation:
-    windows = sources.training_windows(config.model)
+    grounds = config.grounding is not None
+    windows = sources.training_windows(config.model, with_points=grounds)
     sizes = tuple(len(each) for each in windows)
     weights = tuple(
         float(size if source.weight is None else source.weight)
@@ -123,6 +124,6 @@ def _preparation(config: TrainConfig, data: DataConfig, sources: Sources, start:
         sources,
         replace(start, statistics=sources.statistics),
         MixtureDataset(windows),
-        sources.validation_windows(config.model),
+        sources.validation_windows(config.model, with_points=grounds),
         mixture,
     )

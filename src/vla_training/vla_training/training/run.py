@@ -24,6 +24,7 @@ from vla_training.datasets.loading import ErrorsAsSamples, collate_or_error, rai
 from vla_training.datasets.mixture import MixtureSampler
 from vla_training.training.bundles import save_bundle
 from vla_training.training.finetuning import prepare_for_training
+from vla_training.training.grounding import GroundingLoss
 from vla_training.training.loop import Course, Learner, TrainingError, steps
 from vla_training.training.metrics_log import MetricsLog, plot_curves, read_metrics
 from vla_training.training.objective import Objective
@@ -177,11 +178,14 @@ class _Watch:
 
 def _learner(prepared: Preparation, fabric: Fabric) -> Learner:
     config, start = prepared.config, prepared.start
-    torch.manual_seed(config.run.seed)  # adapters and the regulariser's layer begin at random
+    torch.manual_seed(config.run.seed)  # adapters and the layers of auxiliary losses begin at random
     count = prepare_for_training(start.model, config.finetuning)
     fabric.print(str(count))
     objective = Objective(
-        start.model, _regulariser(prepared), config.cotraining.weight if config.cotraining else 0.0
+        start.model,
+        _regulariser(prepared),
+        config.cotraining.weight if config.cotraining else 0.0,
+        _grounding(prepared),
     )
     module = fabric.setup_module(objective.train())
     optimizer: Any = fabric.setup_optimizers(build_optimizer(module, config.optimization))
@@ -208,6 +212,20 @@ def _regulariser(prepared: Preparation) -> LanguageRegulariser | None:
         )
     backbone = prepared.start.model.backbone
     return LanguageRegulariser.load(folder, embed_dim=backbone.embed_dim)
+
+
+def _grounding(prepared: Preparation) -> GroundingLoss | None:
+    config, model = prepared.config.grounding, prepared.config.model
+    if config is None:
+        return None
+    points = next(iter(prepared.sources.named_points.values()))
+    return GroundingLoss(
+        in_size=prepared.start.model.backbone.embed_dim * model.num_lrn_tokens,
+        num_cameras=len(model.cameras),
+        num_slots=points.num_slots,
+        cells=config.cells,
+        weight=config.weight,
+    )
 
 
 def _questions(prepared: Preparation, fabric: Fabric) -> Questions | None:

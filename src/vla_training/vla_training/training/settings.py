@@ -166,6 +166,26 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroundingConfig:
+    """An auxiliary loss for datasets that say where the named things are (``named_points.npz``).
+
+    Attributes:
+        weight: Of its cross-entropy beside the policy's loss.
+        cells: Along each side of a picture.
+    """
+
+    weight: float = 0.3
+    cells: int = 12
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0 or not 2 <= self.cells <= 64:
+            raise ValueError(
+                f"weight must be above 0 and cells between 2 and 64, found {self.weight:g}, {self.cells}; to "
+                "train without, leave the section out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CotrainingConfig:
     """Questions and answers about pictures beside the demonstrations, so that the backbone keeps its language.
 

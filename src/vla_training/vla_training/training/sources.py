@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vla_core.errors import ConfigError
 from vla_core.model.config import ModelConfig
 from vla_training.datasets.dataset_card import DatasetCard
 from vla_training.datasets.frame_store import FrameStore
+from vla_training.datasets.named_points import POINTS_FILE, NamedPoints
 from vla_training.datasets.splits import has_frames, open_split
 from vla_training.datasets.statistics import action_statistics, percentile_range, used_units
 from vla_training.datasets.window_dataset import WindowDataset
@@ -43,15 +45,39 @@ class Sources:
         """Facts of the first source: robot and rate of the checkpoint."""
         return self.training[0].card
 
-    def training_windows(self, model: ModelConfig) -> tuple[WindowDataset, ...]:
-        """Return the windows of each source that a model is trained on.
+    @cached_property
+    def named_points(self) -> Mapping[Path, NamedPoints]:
+        """Folder of a split to where the named things are in it; a split without labels has no rows.
+
+        Raises:
+            ConfigError: No source has labels for training, or their slots differ.
+            DatasetError: A file of labels cannot be read.
+        """
+        splits = [*self.training, *self.validation.values()]
+        found = {store.folder: NamedPoints.load(store.folder) for store in splits}
+        if all(found[store.folder] is None for store in self.training):
+            raise ConfigError(
+                f"grounding needs a source with {POINTS_FILE} in its folder 'training', but none of "
+                f"{[str(source.path) for source in self.config.sources]} has one; label one, or leave the section "
+                "grounding out"
+            )
+        slots = {folder: points.num_slots for folder, points in found.items() if points is not None}
+        if len(set(slots.values())) > 1:
+            listed = ", ".join(f"{count} in {folder}" for folder, count in slots.items())
+            raise ConfigError(f"grounding: all {POINTS_FILE} must have the same slots, found {listed}")
+        nothing = NamedPoints.nothing(next(iter(slots.values())))
+        return {folder: points or nothing for folder, points in found.items()}
+
+    def training_windows(self, model: ModelConfig, *, with_points: bool = False) -> tuple[WindowDataset, ...]:
+        """Return the windows of each source that a model is trained on, with the named points if they are used.
 
         Raises:
             ConfigError: A source has none.
         """
         datasets = []
         for source, store in zip(self.config.sources, self.training, strict=True):
-            windows = _windows(store, self.action_space, model, source.stride)
+            points = self.named_points[store.folder] if with_points else None
+            windows = _windows(store, self.action_space, model, source.stride, points)
             if not len(windows):
                 raise ConfigError(
                     f"{store.folder}: no annotation is longer than the window of {model.window_size} ticks; use a "
@@ -60,12 +86,12 @@ class Sources:
             datasets.append(windows)
         return tuple(datasets)
 
-    def validation_windows(self, model: ModelConfig) -> dict[str, WindowDataset]:
+    def validation_windows(self, model: ModelConfig, *, with_points: bool = False) -> dict[str, WindowDataset]:
         """Return the windows of each validation split; a window begins where the one before it has ended."""
-        found = {
-            name: _windows(store, self.action_space, model, model.window_size)
-            for name, store in self.validation.items()
-        }
+        found = {}
+        for name, store in self.validation.items():
+            points = self.named_points[store.folder] if with_points else None
+            found[name] = _windows(store, self.action_space, model, model.window_size, points)
         return {name: windows for name, windows in found.items() if len(windows)}
 
 
@@ -106,7 +132,9 @@ def open_sources(config: DataConfig, kept: ActionSpace | None = None) -> Sources
     return Sources(config, stores, validation, space, {"sources": statistics})
 
 
-def _windows(store: FrameStore, space: ActionSpace, model: ModelConfig, stride: int) -> WindowDataset:
+def _windows(
+    store: FrameStore, space: ActionSpace, model: ModelConfig, stride: int, points: NamedPoints | None
+) -> WindowDataset:
     return WindowDataset(
         store,
         space,
@@ -114,6 +142,7 @@ def _windows(store: FrameStore, space: ActionSpace, model: ModelConfig, stride: 
         window_size=model.window_size,
         chunk_size=model.chunk_size,
         stride=stride,
+        points=points,
     )
 
 

@@ -22,6 +22,7 @@ from vla_training.training.finetuning import FinetuningConfig
 from vla_training.training.settings import (
     CotrainingConfig,
     DataConfig,
+    GroundingConfig,
     OptimizationConfig,
     RunConfig,
     StartConfig,
@@ -40,6 +41,7 @@ class TrainConfig:
         optimization: How weights change.
         run: How the run is watched and kept.
         cotraining: Questions about pictures beside the demonstrations; ``null`` leaves them out.
+        grounding: Auxiliary loss where the data says where the named things are; ``null`` leaves it out.
     """
 
     model: ModelConfig
@@ -49,6 +51,14 @@ class TrainConfig:
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     run: RunConfig = field(default_factory=RunConfig)
     cotraining: CotrainingConfig | None = None
+    grounding: GroundingConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.grounding is not None and self.model.structure == "one_step_discrete":
+            raise ValueError(
+                "grounding reads the features of each tick, which structure one_step_discrete does not have; "
+                "leave the section grounding out, or take another structure"
+            )
 
 
 def read_train_config(path: Path | None) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from vla_core.model.config import ModelConfig
 from vla_core.model.prompt import PromptTokenizer
 from vla_training.datasets.batches import WindowBatch, collate
 from vla_training.datasets.window_dataset import WindowDataset
+from vla_training.training.grounding import is_in_picture
 from vla_training.training.model_inputs import model_inputs
 from vla_training.training.objective import weight_of
 
 MEAN = "mean"
 """Name of the mean over sources."""
+_OF_POINTS = ("grounding", "grounding_hits")
 
 
 class Validation:
@@ -50,28 +52,34 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> dict[str, dict[str, float]]:
-        """Return the numbers of each source, and under ``mean`` their mean."""
+        """Return the numbers of each source, and under ``mean`` the mean of the sources that have them."""
         module.eval()
         found = {name: self._source(module, windows) for name, windows in self._windows.items()}
         module.train()
-        names = set.intersection(*(set(numbers) for numbers in found.values()))
-        mean = {name: sum(numbers[name] for numbers in found.values()) / len(found) for name in sorted(names)}
-        return {**found, MEAN: mean}
+        names = sorted(set().union(*found.values()))
+        values = {name: [numbers[name] for numbers in found.values() if name in numbers] for name in names}
+        return {**found, MEAN: {name: sum(each) / len(each) for name, each in values.items()}}
 
     def _source(self, module: nn.Module, windows: WindowDataset) -> dict[str, float]:
         sums: dict[str, float] = {}
-        total = 0.0
+        weights: dict[str, float] = {}
         for batch in self._batches(windows):
             inputs = model_inputs(batch, self._model, self._tokenizer, None, self._fabric.device)
             parts = module(dict(inputs.tensors), inputs.sentences, inputs.has_padding)
-            weight = weight_of(inputs.tensors["is_valid"].cpu(), self._model)
-            total += weight
+            actions = weight_of(inputs.tensors["is_valid"].cpu(), self._model)
+            points = float(is_in_picture(inputs.tensors["points"]).sum()) if "points" in inputs.tensors else 0.0
             for name, value in parts.items():
+                weight = points if name in _OF_POINTS else actions
                 sums[name] = sums.get(name, 0.0) + weight * float(value)
+                weights[name] = weights.get(name, 0.0) + weight
         names = sorted(sums)
-        values = torch.tensor([total, *(sums[name] for name in names)], dtype=torch.float64)
+        values = torch.tensor([[sums[name], weights[name]] for name in names], dtype=torch.float64)
         values = torch.as_tensor(self._fabric.all_reduce(values.to(self._fabric.device), reduce_op="sum")).cpu()
-        return {name: float(value / values[0]) for name, value in zip(names, values[1:], strict=True)}
+        return {
+            name: float(total / weight)
+            for name, (total, weight) in zip(names, values, strict=True)
+            if weight > 0 or name not in _OF_POINTS  # a source without a point says nothing about points
+        }
 
     def _batches(self, windows: WindowDataset) -> Iterator[WindowBatch]:
         """Return this process's part of windows that are spread evenly over the source."""
