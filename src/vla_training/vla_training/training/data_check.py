@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page that shows what the model is shown: pictures after augmentation, sentences, and actions.
+"""A page that shows what the model is shown: pictures after augmentation, sentences, actions, and named points.
 
 Most long runs that come to nothing could have been stopped by looking at it.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vla_core.actions.action_space import MOTION_NAMES
 from vla_core.images import ImageSpec
 from vla_training.datasets.augmentation import Augmentation
-from vla_training.datasets.batches import collate, pictures_to_device
+from vla_training.datasets.batches import collate, pictures_to_device, points_in_pictures
 from vla_training.datasets.window_dataset import WindowSample
 from vla_training.reports.page import (
     Block,
@@ -27,11 +27,14 @@ from vla_training.reports.page import (
     png_of_pixels,
     write_page,
 )
+from vla_training.training.grounding import is_in_picture
 from vla_training.training.preparation import Preparation
 
 _SAMPLES = 6
 _HISTOGRAM_SAMPLES = 200
 _AT_LIMIT = 0.999
+_SLOT_COLOURS = ((255, 0, 255), (0, 255, 255), (255, 255, 0), (0, 255, 0))
+_SLOT_WORDS = ("magenta", "cyan", "yellow", "green")
 
 
 def write_data_check(prepared: Preparation, path: Path) -> Path:
@@ -93,11 +96,15 @@ def _sample(prepared: Preparation, number: int, sample: WindowSample) -> Section
     cameras = prepared.config.model.cameras
     augmentation = Augmentation(prepared.data.augmentation, prepared.config.run.seed)
     spec = prepared.config.model.image
-    shown = pictures_to_device(collate([sample]), cameras, spec, augmentation, device=torch.device("cpu"))[0]
-    sheets = [
-        Picture(png_of_pixels(contact_sheet([_pixels(tick, spec) for tick in shown[:, place]])), camera, wide=True)
-        for place, camera in enumerate(cameras)
-    ]
+    batch = collate([sample])
+    shown = pictures_to_device(batch, cameras, spec, augmentation, device=torch.device("cpu"))[0]
+    points = points_in_pictures(batch, cameras, spec, augmentation)
+    sheets = []
+    for place, camera in enumerate(cameras):
+        pictures = [_pixels(tick, spec) for tick in shown[:, place]]
+        if points is not None:
+            pictures = [_marked(each, at) for each, at in zip(pictures, points[0, :, place], strict=True)]
+        sheets.append(Picture(png_of_pixels(contact_sheet(pictures)), camera + _legend(points), wide=True))
     plot = Picture(png_of_figure(_plot(sample)), "actions of the window; grey: behind the end, not trained on")
     return Section(f"Sample {number}: \u201c{sample.instruction}\u201d", [*sheets, plot])
 
@@ -107,6 +114,28 @@ def _pixels(picture: torch.Tensor, spec: ImageSpec) -> NDArray[np.uint8]:
     mean, std = (torch.tensor(values)[:, None, None] for values in (spec.mean, spec.std))
     levels = (picture * std + mean).clamp(0, 1) * 255
     return levels.permute(1, 2, 0).round().to(torch.uint8).numpy()
+
+
+def _marked(picture: NDArray[np.uint8], points_K2: torch.Tensor) -> NDArray[np.uint8]:
+    """Return a picture (S, S, 3) with a cross on each named point that lies in it."""
+    marked, side = picture.copy(), len(picture)
+    arm = max(side // 40, 1)
+    for slot, point in enumerate(points_K2):
+        if not is_in_picture(point):
+            continue
+        column, row = (point * side).long().clamp(max=side - 1).tolist()
+        colour = _SLOT_COLOURS[slot % len(_SLOT_COLOURS)]
+        marked[max(row - arm, 0) : row + arm + 1, column] = colour
+        marked[row, max(column - arm, 0) : column + arm + 1] = colour
+    return marked
+
+
+def _legend(points_BTCK2: torch.Tensor | None) -> str:
+    """Return what crosses mean, to be put behind a camera's name."""
+    if points_BTCK2 is None:
+        return ""
+    slots = range(points_BTCK2.shape[3])
+    return "; crosses: " + ", ".join(f"slot {slot} {_SLOT_WORDS[slot % len(_SLOT_WORDS)]}" for slot in slots)
 
 
 def _plot(sample: WindowSample) -> Figure:
