@@ -21,8 +21,8 @@ from vla_core.robot_spec import RobotSpec
 from vla_core.types import ActionChunk, Observation
 from vla_policy_node.parameters import PolicyNodeParameters
 from vla_policy_node.policy_node import run
-from vla_sim.experts.phases import PhasedExpert
-from vla_sim.experts.scripts import make_expert
+from vla_sim.experts.feedback import FeedbackExpert
+from vla_sim.experts.catalogue import make_expert
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import TASKS, Task
 
@@ -56,7 +56,7 @@ class ExpertPolicy:
             action_space=ActionSpace(frame="tcp"),
             is_trained=True,
         )
-        self._expert: PhasedExpert | None = None
+        self._expert: FeedbackExpert | None = None
         self._instruction = ""
         self._state: JointState | None = None
         self._node = rclpy.create_node("expert_eyes")

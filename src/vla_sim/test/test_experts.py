@@ -7,7 +7,7 @@ import pytest
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
 from vla_sim.episode import run_episode
-from vla_sim.experts.scripts import make_expert
+from vla_sim.experts.catalogue import make_expert
 from vla_sim.tabletop import Tabletop
 from vla_sim.tasks import TASKS
 

@@ -19,7 +19,7 @@ from vla_core.codecs.pose_stamped import decode_pose, encode_pose
 from vla_core.codecs.stamp import stamp_ns_of
 from vla_core.controller import ActionController
 from vla_core.robot_spec import RobotSpec
-from vla_sim.experts.scripts import make_expert
+from vla_sim.experts.catalogue import make_expert
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import TASKS
 

@@ -10,14 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_core.actions.action_space import ActionSpace
 from vla_core.actions.gripper import command_from_open
 from vla_core.controller import ActionController
 from vla_core.geometry import FloatArray
 from vla_core.robot_spec import RobotSpec
 from vla_core.types import Command
 from vla_sim.arm_goals import PoseGoal
-from vla_sim.experts.scripts import make_expert
+from vla_sim.experts.catalogue import EXPERT_SPACE, make_expert
 from vla_sim.tabletop import Tabletop
 from vla_sim.tasks import task_named
 
@@ -79,9 +78,8 @@ def run_episode(
         witness: Shown every command and every control step.
         still_s: How long the arm stands still before the first action and after the last one.
     """
-    space = ActionSpace(frame="tcp")
-    expert = make_expert(task_name, space)
-    controller = ActionController(spec, space, PERIOD_S)
+    expert = make_expert(task_name, EXPERT_SPACE)
+    controller = ActionController(spec, EXPERT_SPACE, PERIOD_S)
     start = tabletop.reset(seed, task_name)
     if witness is not None:
         witness.on_step(tabletop)

@@ -7,10 +7,10 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vla_core.geometry import FloatArray, Pose
+from vla_core.geometry import FloatArray, Pose, relative
 from vla_sim.arm_drive import ArmDrive, SetPoint
 from vla_sim.arm_goals import ArmGoal, CommandRefusedError
-from vla_sim.scene.model import ARM_JOINTS, BLOCKS, Scene, load_scene
+from vla_sim.scene.model import ARM_JOINTS, BLOCK_SIZE_M, BLOCKS, Scene, load_scene
 from vla_sim.start_state import StartState, draw_start
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import StartScene, task_named
@@ -200,7 +200,13 @@ class Tabletop:
             for pad, other in ((first, second), (second, first)):
                 if pad in self._pads and other in self._block_geoms:
                     touching.setdefault(self._block_geoms[other], set()).add(pad)
-        return next((name for name, pads in touching.items() if len(pads) == 2), None)
+        gripped = (name for name, pads in touching.items() if len(pads) == 2)
+        return next((name for name in gripped if self._is_between_fingers(name)), None)
+
+    def _is_between_fingers(self, block: str) -> bool:
+        """Whether a block that both pads touch is between them, and not pushed by them side by side."""
+        across_m = relative(self.scene.pose_tcp_in_base(self._data), self._block_pose(block)).position_m[0]
+        return bool(abs(across_m) < BLOCK_SIZE_M / 2)
 
     def _switch_light(self) -> None:
         pressed_m = self._data.qpos[self.scene.fixture_qpos["button"]]

@@ -23,7 +23,7 @@ class TabletopState:
         button_m: How far the button is pressed.
         is_light_on: Whether the light shines.
         blocks: Block name to its pose in base.
-        held: The block that both fingers touch, or ``None``.
+        held: The block between the fingers that both of them touch, or ``None``.
     """
 
     drawer_m: float

@@ -45,12 +45,14 @@ class Task:
     Attributes:
         name: Name in code, topics and tables.
         sentences: Ways of asking for it.
+        held_out_sentences: Further ways, kept for tests: no demonstration shows them.
         start: What must hold when it begins.
         is_success: Whether a state fulfils the task, given the state at its start.
     """
 
     name: str
     sentences: tuple[str, ...]
+    held_out_sentences: tuple[str, ...]
     start: StartScene
     is_success: Success
 
@@ -143,6 +145,16 @@ def _lift(colour: str) -> Task:
             f"lift the {colour} block",
             f"pick up the {colour} block",
             f"grasp the {colour} block and lift it",
+            f"lift up the {colour} cube",
+            f"take the {colour} block from the table",
+            f"pick the {colour} cube up",
+            f"raise the {colour} block",
+            f"grab the {colour} cube and raise it",
+        ),
+        held_out_sentences=(
+            f"pick up the {colour} cube",
+            f"grab the {colour} block and lift it up",
+            f"take the {colour} cube and raise it from the table",
         ),
         start=StartScene(),
         is_success=Lifted(f"{colour}_block"),
@@ -156,6 +168,16 @@ def _push(colour: str, side: Side) -> Task:
             f"push the {colour} block to the {side}",
             f"slide the {colour} block {side}",
             f"move the {colour} block to the {side}",
+            f"push the {colour} cube {side}",
+            f"shove the {colour} block to the {side} side",
+            f"slide the {colour} cube to the {side}",
+            f"move the {colour} cube {side}",
+            f"push the {colour} block towards the {side} side",
+        ),
+        held_out_sentences=(
+            f"push the {colour} block {side}",
+            f"move the {colour} cube towards the {side}",
+            f"slide the {colour} block to the {side} side of the table",
         ),
         start=StartScene(free_lane=(f"{colour}_block", side)),
         is_success=Pushed(f"{colour}_block", side),
@@ -168,6 +190,15 @@ def _stack(upper: str, lower: str) -> Task:
         sentences=(
             f"stack the {upper} block on the {lower} block",
             f"put the {upper} block on top of the {lower} block",
+            f"place the {upper} cube on the {lower} cube",
+            f"stack the {upper} cube on top of the {lower} one",
+            f"set the {upper} block on the {lower} block",
+            f"put the {upper} cube on the {lower} cube",
+        ),
+        held_out_sentences=(
+            f"place the {upper} block on top of the {lower} block",
+            f"set the {upper} cube on top of the {lower} cube",
+            f"stack the {upper} cube on the {lower} block",
         ),
         start=StartScene(),
         is_success=Stacked(f"{upper}_block", f"{lower}_block"),
@@ -177,9 +208,42 @@ def _stack(upper: str, lower: str) -> Task:
 def _move_slider(side: Side) -> Task:
     return Task(
         name=f"move_slider_{side}",
-        sentences=(f"move the slider to the {side}", f"push the slider {side}", f"slide the knob to the {side}"),
+        sentences=(
+            f"move the slider to the {side}",
+            f"push the slider {side}",
+            f"slide the knob to the {side}",
+            f"move the knob {side}",
+            f"push the slider to the {side} side",
+            f"shove the slider towards the {side}",
+        ),
+        held_out_sentences=(
+            f"push the knob to the {side}",
+            f"move the slider {side}",
+            f"slide the knob towards the {side} side",
+        ),
         start=StartScene(slider_m=(0.02, 0.10) if side == "left" else (-0.10, -0.02)),
         is_success=SliderMoved(side),
+    )
+
+
+def _turn_light(word: str, *, is_on: bool) -> Task:
+    return Task(
+        name=f"turn_{word}_light",
+        sentences=(
+            f"press the button to turn {word} the light",
+            f"turn {word} the light",
+            f"switch the light {word}",
+            f"turn the lamp {word}",
+            f"switch {word} the lamp",
+            f"push the button to switch the light {word}",
+        ),
+        held_out_sentences=(
+            f"turn the light {word}",
+            f"press the button to switch {word} the lamp",
+            f"switch {word} the light with the button",
+        ),
+        start=StartScene(is_light_on=not is_on),
+        is_success=LightTurned(is_on),
     )
 
 
@@ -190,33 +254,55 @@ _ALL = (
     _stack("pink", "red"),
     Task(
         name="open_drawer",
-        sentences=("open the drawer", "pull the drawer open", "pull the handle of the drawer"),
+        sentences=(
+            "open the drawer",
+            "pull the drawer open",
+            "pull the handle of the drawer",
+            "open up the drawer",
+            "pull out the drawer",
+            "take the handle and open the drawer",
+        ),
+        held_out_sentences=("pull the drawer out", "pull the handle to open the drawer", "open the drawer up"),
         start=StartScene(drawer_m=(0.0, 0.0)),
         is_success=DrawerMoved("open"),
     ),
     Task(
         name="close_drawer",
-        sentences=("close the drawer", "push the drawer shut", "shut the drawer"),
+        sentences=(
+            "close the drawer",
+            "push the drawer shut",
+            "shut the drawer",
+            "push the drawer closed",
+            "close up the drawer",
+            "push the handle of the drawer to shut it",
+        ),
+        held_out_sentences=(
+            "push the drawer in to close it",
+            "push the handle and close the drawer",
+            "push shut the drawer",
+        ),
         start=StartScene(drawer_m=(DRAWER_OPEN_M, 0.14)),
         is_success=DrawerMoved("closed"),
     ),
-    Task(
-        name="turn_on_light",
-        sentences=("press the button to turn on the light", "turn on the light", "switch the light on"),
-        start=StartScene(is_light_on=False),
-        is_success=LightTurned(True),
-    ),
-    Task(
-        name="turn_off_light",
-        sentences=("press the button to turn off the light", "turn off the light", "switch the light off"),
-        start=StartScene(is_light_on=True),
-        is_success=LightTurned(False),
-    ),
+    _turn_light("on", is_on=True),
+    _turn_light("off", is_on=False),
     _move_slider("left"),
     _move_slider("right"),
     Task(
         name="place_pink_in_drawer",
-        sentences=("put the pink block in the drawer", "place the pink block into the open drawer"),
+        sentences=(
+            "put the pink block in the drawer",
+            "place the pink block into the open drawer",
+            "drop the pink cube into the drawer",
+            "put the pink cube in the open drawer",
+            "take the pink block and put it into the drawer",
+            "place the pink cube in the drawer",
+        ),
+        held_out_sentences=(
+            "put the pink cube into the drawer",
+            "drop the pink block into the open drawer",
+            "take the pink cube and place it in the drawer",
+        ),
         start=StartScene(drawer_m=(DRAWER_OPEN_M, 0.14)),
         is_success=InDrawer("pink_block"),
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tool is turned towards things: straight down, at the yaw that suits."""
+"""How the tool is turned towards things, straight down at the yaw that suits, and takes hold of them."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vla_core.geometry import FloatArray, Pose
+from vla_core.geometry import FloatArray, Pose, angle_rad
+from vla_sim.experts.aim import CLOSED, OPEN, Aim
+from vla_sim.experts.approach import Descent, over_and_down, put_back
 from vla_sim.task_state import TabletopState
 
 # Tool axis down; at yaw 0 the fingers open along y of the base.
 _DOWN = Rotation.from_euler("x", math.pi)
 _FINGER_CLEARANCE_M = 0.05
+_TURNS_BACK_RAD = 0.6
+_GRASP_NEAR_M, _GRASP_NEAR_RAD = 0.012, 0.25
 
 
 def pointing_down(position_m: FloatArray | Sequence[float], yaw_rad: float) -> Pose:
@@ -31,6 +35,16 @@ def nearest_yaw(yaw_rad: float, symmetry_rad: float, current_rad: float) -> floa
     return yaw_rad + symmetry_rad * round((current_rad - yaw_rad) / symmetry_rad)
 
 
+def along_y(pose: Pose) -> float:
+    """Return the yaw whose fingers open along y of the base, the nearer of two."""
+    return nearest_yaw(0.0, math.pi, yaw_of(pose))
+
+
+def across_y(pose: Pose) -> float:
+    """Return the yaw whose fingers open along x of the base: of two, always the same from where an arm begins."""
+    return math.pi / 2 if yaw_of(pose) > -_TURNS_BACK_RAD else -math.pi / 2
+
+
 def grasp_yaw(state: TabletopState, block: str, current_rad: float) -> float:
     """Return the yaw at which the open fingers clear the other blocks, the nearest if several do."""
     pose = state.blocks[block]
@@ -45,3 +59,19 @@ def grasp_yaw(state: TabletopState, block: str, current_rad: float) -> float:
         return min(gap_m, _FINGER_CLEARANCE_M)
 
     return max(candidates, key=lambda yaw: (clearance_m(yaw), -abs(yaw - current_rad)))
+
+
+def pick_up(block: str, state: TabletopState, pose: Pose) -> Aim:
+    """Return the aim of a tool that takes hold of a block which it does not hold yet."""
+    if state.held is not None:
+        return put_back(state, pose)
+    position_m = state.blocks[block].position_m
+    grasp = pointing_down(position_m, grasp_yaw(state, block, yaw_of(pose)))
+    is_at_it = (
+        np.linalg.norm(pose.position_m[:2] - position_m[:2]) < _GRASP_NEAR_M
+        and abs(pose.position_m[2] - position_m[2]) < _GRASP_NEAR_M
+        and angle_rad(pose, grasp) < _GRASP_NEAR_RAD
+    )
+    if is_at_it:
+        return Aim(grasp, CLOSED)
+    return over_and_down(grasp, pose, OPEN, Descent(height_m=0.09, near_m=0.008))
