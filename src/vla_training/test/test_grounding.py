@@ -274,6 +274,8 @@ def test_without_the_section_labels_change_nothing(config: Path, four_steps: Pat
     assert not are_equal(weights(tmp_path / "labelled"), weights(four_steps))
     assert weights(four_steps).keys() == weights(tmp_path / "without").keys()  # no part of the checkpoint
     assert not [row for row in read_metrics(tmp_path / "without" / "metrics.jsonl") if "grounding" in row]
+    pages = [(run / "data_check.html").read_text() for run in (four_steps, tmp_path / "labelled")]
+    assert ["static; crosses: slot 0 magenta" in page for page in pages] == [True, False]
 
 
 def test_sources_with_and_without_labels_are_mixed(config: Path, dataset: Path, tmp_path: Path) -> None:
