@@ -24,8 +24,14 @@ ALLOWED = {
     "vla_sim": {"vla_core"} | ROS,
     "vla_policy_node": {"vla_core", "vla_msgs"} | ROS,
 }
-# Replay compares a dataset with the simulated arm; this file is its seam, and is imported without it.
-SEAMS = {("vla_training/vla_training/simulated_arm.py", "vla_sim")}
+SEAMS = {
+    # Replay compares a dataset with the simulated arm; this file is its seam, and is imported without it.
+    ("vla_training/vla_training/simulated_arm.py", "vla_sim"),
+    # The closed-loop benchmark runs in the simulated world; this file is its seam, and is imported without it.
+    ("vla_training/vla_training/evaluation/tabletop/simulator.py", "vla_sim"),
+    # Trials through ROS speak to the policy node as a person would, in the suite's own messages.
+    ("vla_sim/vla_sim/trial_node.py", "vla_msgs"),
+}
 # Layers of vla_core, lowest first: a file imports from its own layer and from those before it.
 LAYERS = [
     (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell how good a policy is: on recorded episodes, in CALVIN, in SimplerEnv, or on the real arm."""
+"""Tell how good a policy is: on recorded episodes, in CALVIN, SimplerEnv or our own simulator, or on the arm."""
 
 import argparse
 import sys
@@ -10,8 +10,9 @@ from vla_training.evaluation.calvin import command as calvin
 from vla_training.evaluation.open_loop import command as open_loop
 from vla_training.evaluation.robot import command as robot
 from vla_training.evaluation.simpler import command as simpler
+from vla_training.evaluation.tabletop import command as tabletop
 
-COMMANDS = {"open_loop": open_loop, "calvin": calvin, "simpler": simpler, "robot": robot}
+COMMANDS = {"open_loop": open_loop, "calvin": calvin, "simpler": simpler, "tabletop": tabletop, "robot": robot}
 INTERRUPTED = 130
 
 
