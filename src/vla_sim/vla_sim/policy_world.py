@@ -12,6 +12,7 @@ import numpy as np
 from vla_core.actions.gripper import open_from_joint
 from vla_core.controller import ActionController
 from vla_core.errors import VlaError
+from vla_core.geometry import Pose
 from vla_core.policy_contract import PolicyContract
 from vla_core.robot_spec import RobotSpec
 from vla_core.schedules import ChunkSchedule
@@ -111,6 +112,10 @@ class PolicyWorld:
             gripper_open=open_from_joint(arm.finger_m, closed=gripper.joint_closed, opened=gripper.joint_open),
             source_stamps_ns=dict.fromkeys((*images, "tcp_pose", "joints"), self._now_ns),
         )
+
+    def camera_pose_in_base(self, name: str) -> Pose:
+        """Return the pose of a camera's optical frame in base, as of the last observation."""
+        return self._cameras.pose_in_base(name)
 
     def other_pictures(self) -> dict[str, Picture]:
         """Return the pictures of the cameras that the policy does not look through."""

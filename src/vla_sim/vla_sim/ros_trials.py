@@ -39,11 +39,12 @@ class Graph:
     Args:
         robot: Path of the robot spec.
         logs: Folder for the logs of both.
+        module: Python module of the policy node.
         policy: Parameters of the policy node beside those that every trial needs.
     """
 
-    def __init__(self, robot: Path, logs: Path, policy: dict[str, object]) -> None:
-        self._robot, self._logs, self._policy = robot, logs, policy
+    def __init__(self, robot: Path, logs: Path, module: str, policy: dict[str, object]) -> None:
+        self._robot, self._logs, self._module, self._policy = robot, logs, module, policy
         self._children: list[ChildProcess] = []
 
     def __enter__(self) -> "Graph":
@@ -54,8 +55,8 @@ class Graph:
             self.node = TrialNode()
             opened.callback(self.node.close)
             self._start(opened, "sim_robot", "vla_sim.sim_node", {})
-            always = {"command_enabled": True, "autostart": True, "black_box_dir": ""}
-            self._start(opened, "policy_node", "vla_policy_node.policy_node", {**always, **self._policy})
+            always = {"command_enabled": True, "autostart": True, "black_box_dir": self._logs / "black_box"}
+            self._start(opened, "policy_node", self._module, {**always, **self._policy})
             self.wait(lambda: not self.node.states.empty(), "the simulated robot", START_PATIENCE_S)
             self.wait(lambda: self.node.status is not None, "the policy node", START_PATIENCE_S)
             self._opened = opened.pop_all()
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         lines = _Lines()
-        with Graph(options.robot, options.logs, policy) as graph:
+        with Graph(options.robot, options.logs, options.policy_node, policy) as graph:
             while (trial := lines.next()) is not None:
                 print(json.dumps(run_trial(graph, trial)), file=rows, flush=True)
     except VlaError as error:
@@ -191,6 +192,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ros_trials", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--robot", type=Path, required=True, metavar="SPEC.yaml", help="the robot spec")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="checkpoint directory")
+    parser.add_argument(
+        "--policy-node",
+        default="vla_policy_node.policy_node",
+        metavar="MODULE",
+        help="module that is run as the policy node (default: %(default)s)",
+    )
     parser.add_argument("--logs", type=Path, required=True, metavar="DIR", help="folder for the nodes' logs")
     parser.add_argument("--device", default="auto", help="device of the model (default: %(default)s)")
     parser.add_argument("--schedule", default="first_action", help="default: %(default)s")

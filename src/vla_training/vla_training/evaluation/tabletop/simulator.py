@@ -2,7 +2,7 @@
 """The simulated tabletop (``vla_sim``): imported by this file alone, and only when asked."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -105,14 +105,16 @@ class TabletopSimulator:
     def identity(self) -> dict[str, Any]:
         """What makes its answers what they are, as plain data."""
         driving = {"schedule": self.schedule, "num_executed": self.num_executed, "latency_ms": self.latency_ms}
-        return {"robot": digest_of(self.robot.read_text()), **driving}
+        said = [(task.name, task.sentences, task.held_out_sentences) for task in _import("tasks").TASKS.values()]
+        digests = {"robot": digest_of(self.robot.read_text()), "sentences": digest_of(str(said))}
+        return {**digests, **driving}
 
     def task_names(self) -> tuple[str, ...]:
         """Return the names of all tasks."""
         return tuple(_import("tasks").TASKS)
 
     def trial(self, **fields: Any) -> Trial:
-        """Return what is tried.
+        """Return what is tried, with the sentence that the seed draws for its task.
 
         Args:
             fields: Of ``vla_sim.trials.Trial``.
@@ -122,9 +124,9 @@ class TabletopSimulator:
         """
         trials = _import("trials")
         trial = trials.Trial(**fields)
-        if trial.task is not None and trial.sentence is None:
-            trials.sentence_of(trial.task, trial.phrasings, trial.seed)
-        return trial
+        if trial.task is None or trial.sentence is not None:
+            return trial
+        return replace(trial, sentence=trials.sentence_of(trial.task, trial.phrasings, trial.seed))
 
     def possible_tasks(self, seed: int) -> tuple[str, ...]:
         """Return the tasks that are possible in the scene of a seed that is fit for none in particular."""
