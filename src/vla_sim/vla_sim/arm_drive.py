@@ -85,9 +85,11 @@ class ArmDrive:
     def _wanted(self, now_s: float, dt_s: float) -> FloatArray:
         match self._goal:
             case PoseGoal(pose_tcp_in_base=target):
-                return self._nearer_to(self._on_the_way_to(target, dt_s), dt_s)
+                current = self._kinematics.pose(self._joints)
+                return self._nearer_to(self._on_the_way_to(current, target, dt_s), current, dt_s)
             case TwistGoal() as twist if now_s <= twist.expires_s:
-                return self._nearer_to(self._moved_by(twist, dt_s), dt_s)
+                current = self._kinematics.pose(self._joints)
+                return self._nearer_to(self._moved_by(current, twist, dt_s), current, dt_s)
             case JointGoal(positions_rad=positions):
                 fraction = dt_s / max(self._approach_left_s, dt_s)
                 return self._joints + fraction * (positions - self._joints)
@@ -95,16 +97,15 @@ class ArmDrive:
                 return self._on_trajectory(trajectory, now_s)
         return self._joints
 
-    def _nearer_to(self, target: Pose, dt_s: float) -> FloatArray:
-        current, joints = self._kinematics.pose(self._joints), self._joints
+    def _nearer_to(self, target: Pose, current: Pose, dt_s: float) -> FloatArray:
+        joints = self._joints
         way = max(distance_m(current, target), angle_rad(current, target))
         posture_gain = min(POSTURE_RATE_HZ * dt_s, POSTURE_PER_WAY * way)
         for _ in range(IK_STEPS):
             joints, _ = self._kinematics.improve(joints, target, posture_gain=posture_gain)
         return joints
 
-    def _on_the_way_to(self, target: Pose, dt_s: float) -> Pose:
-        current = self._kinematics.pose(self._joints)
+    def _on_the_way_to(self, current: Pose, target: Pose, dt_s: float) -> Pose:
         duration_s = max(
             self._approach_left_s,
             distance_m(current, target) / MAX_SPEED_M_S,
@@ -112,8 +113,7 @@ class ArmDrive:
         )
         return target if duration_s <= dt_s else step_towards(current, target, dt_s / duration_s)
 
-    def _moved_by(self, twist: TwistGoal, dt_s: float) -> Pose:
-        current = self._kinematics.pose(self._joints)
+    def _moved_by(self, current: Pose, twist: TwistGoal, dt_s: float) -> Pose:
         linear = shortened(twist.linear_m_s, MAX_SPEED_M_S) * dt_s
         turn = Rotation.from_rotvec(shortened(twist.angular_rad_s, MAX_SPEED_RAD_S) * dt_s)
         if twist.frame == "tcp":

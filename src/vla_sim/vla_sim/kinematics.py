@@ -9,6 +9,7 @@ from vla_core.geometry import FloatArray, Pose
 from vla_sim.scene.model import HOME_RAD, Scene
 
 DAMPING = 1e-4  # in the units of J @ J.T; small against the singular values away from singular poses
+_DAMPED = DAMPING * np.eye(6)
 
 
 class ArmKinematics:
@@ -19,6 +20,7 @@ class ArmKinematics:
         self._data = mujoco.MjData(scene.model)
         self._jacobian_position = np.zeros((3, scene.model.nv))
         self._jacobian_rotation = np.zeros((3, scene.model.nv))
+        self._quat_wxyz = np.zeros(4)
 
     def pose(self, joints_rad: FloatArray) -> Pose:
         """Return ``pose_tcp_in_base`` for (7,) joint positions."""
@@ -41,7 +43,7 @@ class ArmKinematics:
         self._place(joints_rad)
         error = self._error(target)
         jacobian = self._jacobian()
-        inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING * np.eye(6))
+        inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + _DAMPED)
         step = inverse @ error
         if posture_gain > 0.0:
             homewards = posture_gain * (HOME_RAD - joints_rad)
@@ -75,9 +77,12 @@ class ArmKinematics:
         mujoco.mj_kinematics(self._scene.model, self._data)
 
     def _error(self, target: Pose) -> FloatArray:
-        pose = self._scene.pose_tcp_in_base(self._data)
-        turn = (target.rotation * pose.rotation.inv()).as_rotvec()
-        return np.concatenate([target.position_m - pose.position_m, turn])
+        # MuJoCo's own arithmetic: this runs hundreds of times per simulated second.
+        site, turn = self._scene.tcp_site, np.zeros(3)
+        mujoco.mju_mat2Quat(self._quat_wxyz, self._data.site_xmat[site])
+        mujoco.mju_subQuat(turn, np.roll(target.quat_xyzw, 1), self._quat_wxyz)
+        turn_in_base = self._data.site_xmat[site].reshape(3, 3) @ turn
+        return np.concatenate([target.position_m - self._data.site_xpos[site], turn_in_base])
 
     def _jacobian(self) -> FloatArray:
         mujoco.mj_comPos(self._scene.model, self._data)
