@@ -27,7 +27,7 @@ from vla_core.types import ActionChunk, Observation
 from vla_training.evaluate import main
 from vla_training.evaluation.tabletop.evaluation import JOURNAL, Bench, evaluate_tabletop
 from vla_training.evaluation.tabletop.page import write_tabletop_page
-from vla_training.evaluation.tabletop.plan import WITHOUT_MEANING, Plan, trials_of
+from vla_training.evaluation.tabletop.plan import Plan, trials_of
 from vla_training.evaluation.tabletop.report import average_length, confusion, obeyed, tabletop_numbers
 from vla_training.evaluation.tabletop.results import TrialResult
 from vla_training.evaluation.tabletop.rollout import roll_out
@@ -142,7 +142,7 @@ def test_other_sentences_in_the_same_scene_lead_to_other_tasks(tmp_path: Path) -
     assert right == (len(results) - 2, len(results) - 2)
     assert wrong[0] == moved[0] == 0
     assert moved[1] == 2
-    assert {f'"{sentence}"' for sentence in WITHOUT_MEANING[:2]} <= set(table.said)
+    assert {f'"{sentence}"' for sentence in SIMULATOR.sentences_without_meaning()[:2]} <= set(table.said)
     possible = {(seed, name) for seed in (0, 1) for name in SIMULATOR.possible_tasks(seed) if name in names}
     assert {(r.trial["seed"], r.trial["task"]) for r in results if r.trial["task"]} == possible
     assert "came true first" in write_tabletop_page(tmp_path / "page.html", results, {}, []).read_text()

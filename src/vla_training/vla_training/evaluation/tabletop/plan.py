@@ -11,12 +11,6 @@ from vla_training.evaluation.tabletop.simulator import TabletopSimulator, Trial
 
 TASKS, CHAINS, CONFUSION = "tasks", "chains", "confusion"
 CHAIN_LENGTH = 5
-WITHOUT_MEANING = (
-    "the weather is nice today",
-    "sing a song about the sea",
-    "colourless green ideas sleep furiously",
-    "one two three four five",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +77,12 @@ def trials_of(plan: Plan, simulator: TabletopSimulator) -> list[Trial]:
 
 def _confusion_trials(plan: Plan, simulator: TabletopSimulator, names: Sequence[str]) -> list[Trial]:
     trials: list[Trial] = []
+    without_meaning = simulator.sentences_without_meaning()
     for seed in range(plan.seed, plan.seed + plan.confusion):
         common: dict[str, Any] = {"kind": CONFUSION, "seed": seed, "time_limit_s": plan.time_limit_s}
         possible = simulator.possible_tasks(seed)
         trials += [
             simulator.trial(task=name, phrasings=plan.phrasings, **common) for name in names if name in possible
         ]
-        trials.append(simulator.trial(sentence=WITHOUT_MEANING[seed % len(WITHOUT_MEANING)], **common))
+        trials.append(simulator.trial(sentence=without_meaning[seed % len(without_meaning)], **common))
     return trials

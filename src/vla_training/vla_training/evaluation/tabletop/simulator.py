@@ -113,6 +113,10 @@ class TabletopSimulator:
         """Return the names of all tasks."""
         return tuple(_import("tasks").TASKS)
 
+    def sentences_without_meaning(self) -> tuple[str, ...]:
+        """Return sentences that ask for nothing on the table; no demonstration shows them."""
+        return tuple(_import("nonsense").HELD_OUT_NONSENSE)
+
     def trial(self, **fields: Any) -> Trial:
         """Return what is tried, with the sentence that the seed draws for its task.
 
@@ -162,6 +166,7 @@ def _import(name: str) -> Any:
     try:
         from vla_sim import (  # type: ignore[import-not-found,unused-ignore]
             chains,
+            nonsense,
             policy_world,
             start_state,
             tasks,
@@ -172,5 +177,5 @@ def _import(name: str) -> Any:
             f"the simulated tabletop is not here ({error}). It is the package vla_sim with mujoco: build the "
             "workspace with colcon, and source scripts/env.bash"
         ) from None
-    modules = {"chains": chains, "policy_world": policy_world, "start_state": start_state, "tasks": tasks}
-    return {**modules, "trials": trials}[name]
+    modules = (chains, nonsense, policy_world, start_state, tasks, trials)
+    return {module.__name__: module for module in modules}[f"vla_sim.{name}"]
