@@ -66,7 +66,7 @@ class Experts:
         period_s=0.1,
         chunk_size=1,
         window_size=1,
-        action_space=ActionSpace(frame="tcp"),
+        action_space=ActionSpace(frame="tcp", translation_m=0.03, rotation_rad=0.08),
         is_trained=True,
     )
     identity: dict[str, Any] = {"checkpoint": "expert"}  # noqa: RUF012
@@ -124,7 +124,7 @@ def test_an_expert_does_what_it_is_told_and_the_numbers_say_so(tmp_path: Path) -
 
 
 def test_a_chain_goes_on_in_the_same_world_with_a_new_history_for_each_sentence(tmp_path: Path) -> None:
-    results, experts = with_experts(Plan(episodes=0, chains=2, seed=4), tmp_path, 1)
+    results, experts = with_experts(Plan(episodes=0, chains=1, seed=4), tmp_path, 1)
     told = [leg.task for result in results for leg in result.legs]
     assert experts.num_begun == len(told), "one expert for each sentence"
     assert all(len(set(result.legs)) == len(result.legs) for result in results)
@@ -136,7 +136,7 @@ def test_a_chain_goes_on_in_the_same_world_with_a_new_history_for_each_sentence(
 
 def test_other_sentences_in_the_same_scene_lead_to_other_tasks(tmp_path: Path) -> None:
     names = ("lift_red_block", "lift_blue_block", "open_drawer", "close_drawer")
-    results, _ = with_experts(Plan(tasks=names, episodes=0, confusion=2, time_limit_s=6.0), tmp_path, 3)
+    results, _ = with_experts(Plan(tasks=names, episodes=0, confusion=2, time_limit_s=5.0), tmp_path, 3)
     table = confusion(results)
     right, wrong, moved = obeyed(table)
     assert right == (len(results) - 2, len(results) - 2)
@@ -207,33 +207,33 @@ def test_the_command_writes_numbers_page_and_films_and_goes_on_after_a_kill(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["tabletop", str(checkpoint), *QUICK, "--robot", str(ROBOT), "--out", str(tmp_path), "--videos", "1"]
-    arguments = [*command, "--episodes", "8", "--batch", "1"]
+    arguments = [*command, "--episodes", "5", "--batch", "1"]
     process = subprocess.Popen([sys.executable, "-m", "vla_training.evaluate", *arguments])
     journal = tmp_path / JOURNAL
     wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 3, process)
     process.kill()
     process.wait()
     before = read_journal(journal)
-    assert 3 <= len(before) < 17
-    assert main([*command, "--episodes", "8", "--batch", "3"]) == 0
+    assert 3 <= len(before) < 11
+    assert main([*command, "--episodes", "5", "--batch", "3"]) == 0
     rows = read_journal(journal)
     assert rows[: len(before)] == before, "what was done is kept"
-    assert len(rows) == 17
-    assert len({row["id"] for row in rows[1:]}) == 16
+    assert len(rows) == 11
+    assert len({row["id"] for row in rows[1:]}) == 10
     numbers = json.loads((tmp_path / "results.json").read_text())
-    assert numbers["tasks"]["open_drawer"]["tried"] == 8
+    assert numbers["tasks"]["open_drawer"]["tried"] == 5
     assert "UNTRAINED" in numbers["notes"][0]
     assert len(numbers["videos"]) == 2
     assert all((tmp_path / video).stat().st_size > 1000 for video in numbers["videos"])
     assert numbers["videos"][0] in (tmp_path / "report.html").read_text()
     capsys.readouterr()
-    assert main([*command, "--episodes", "8", "--latency-ms", "100"]) == 1
+    assert main([*command, "--latency-ms", "100"]) == 1
     assert "latency_ms = 0.0, this one has 100.0. Choose another --out" in capsys.readouterr().err
 
 
 def test_several_processes_give_the_same_rows(checkpoint: Path, tmp_path: Path) -> None:
-    command = ["tabletop", "--checkpoint", str(checkpoint), *QUICK, "--robot", str(ROBOT), "--episodes", "2"]
-    command += ["--videos", "0", "--seed", "5"]
+    command = ["tabletop", "--checkpoint", str(checkpoint), *QUICK, "--robot", str(ROBOT), "--episodes", "1"]
+    command += ["--videos", "0"]
     for name, how in (("one", []), ("two", ["--processes", "2", "--batch", "1"])):
         assert main([*command, *how, "--out", str(tmp_path / name)]) == 0
 
@@ -285,13 +285,13 @@ def test_the_real_graph_gives_rows_and_leaves_no_process_behind(checkpoint: Path
     command = ["tabletop", str(checkpoint), *QUICK, "--ros", "--robot", str(robot), "--out", str(tmp_path / "out")]
     process = subprocess.Popen([sys.executable, "-m", "vla_training.evaluate", *command, "--episodes", "20"])
     journal = tmp_path / "out" / JOURNAL
-    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 3, process)
+    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2, process)
     assert len(processes_of(robot)) >= 4, "evaluator, trials, simulated robot, policy node"
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_for(lambda: not processes_of(robot))
     legs = [row["legs"][0] for row in read_journal(journal)[1:]]
-    assert [leg["task"] for leg in legs[:2]] == ["lift_red_block", "open_drawer"]
+    assert legs[0]["task"] == "lift_red_block"
     assert all(1.0 <= leg["duration_s"] < 3.0 for leg in legs)
 
 

@@ -3,7 +3,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +20,7 @@ from vla_training.evaluation.tabletop.plan import Plan, trials_of
 from vla_training.evaluation.tabletop.report import tabletop_numbers, tabletop_summary
 from vla_training.evaluation.tabletop.results import TrialResult
 from vla_training.evaluation.tabletop.ros import RosBench
-from vla_training.evaluation.tabletop.simulator import TabletopSimulator, Trial
+from vla_training.evaluation.tabletop.simulator import TabletopSimulator
 
 DESCRIPTION = "Let the policy act on the simulated tabletop: single tasks, chains of five, other sentences."
 _EPISODES, _CONFUSION_SCENES = 20, 20
@@ -99,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
     )
     films: list[Film] = []
     if options.videos > 0 and not options.ros:
-        films = film_failures(policy, simulator, failures(results, options.videos), options.out / "videos")
+        failed = failures(results, options.videos)
+        films = film_failures(policy, simulator, failed, options.out / "videos", show_progress=not options.quiet)
     _write(options, results, {**identity, "seed": options.seed}, films, is_trained=card.is_trained)
     return 0
 
@@ -132,7 +133,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 def _bench(
     options: argparse.Namespace, policy: CheckpointPolicy, simulator: TabletopSimulator
-) -> Callable[[Sequence[Trial]], Iterator[dict[str, Any]]]:
+) -> Bench | RosBench:
     if options.ros:
         return RosBench(policy.checkpoint, simulator, options.device, options.out / "logs")
     return Bench(policy, simulator, options.batch, options.processes)

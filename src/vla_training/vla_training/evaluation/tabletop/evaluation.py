@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """All trials of an evaluation: shared out over processes, resumable, a row per trial."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from vla_core.policy import BatchedPolicy
 from vla_training.evaluation.run_journal import checkpoint_identity, open_run
 from vla_training.evaluation.tabletop.results import TrialResult, digest_of_trial, result_of_row
 from vla_training.evaluation.tabletop.rollout import BatchPolicy, Row, roll_out
-from vla_training.evaluation.tabletop.simulator import Simulator, Trial, plain
+from vla_training.evaluation.tabletop.simulator import Simulator, Trial, World, plain
 from vla_training.evaluation.worker_pool import run_in_processes
 
 JOURNAL = "trials.jsonl"
@@ -75,7 +76,7 @@ class Bench:
         if self.batch < 1 or self.processes < 1:
             raise VlaError(f"batch and processes must be at least 1, found {self.batch} and {self.processes}")
 
-    def __call__(self, trials: Sequence[Trial]) -> Iterator[Row]:
+    def __call__(self, trials: Sequence[Trial]) -> Generator[Row, None, None]:
         """Yield the rows of trials as they are over; from several processes a few at a time."""
         if self.processes == 1:
             groups = [list(trials)]
@@ -101,13 +102,21 @@ class _MakeWorker:
 
         def work(trials: list[Trial]) -> Iterable[Row]:
             rows = roll_out(policy, bench.simulator, worlds, trials)
-            return list(rows) if self.as_list else rows
+            return list(rows) if self.as_list else _closing(rows, worlds)
 
         return work
 
 
+def _closing(rows: Iterable[Row], worlds: Sequence[World]) -> Iterator[Row]:
+    try:
+        yield from rows
+    finally:
+        for world in worlds:
+            world.close()
+
+
 def evaluate_tabletop(
-    rows_of: Callable[[Sequence[Trial]], Iterator[Row]],
+    rows_of: Callable[[Sequence[Trial]], Generator[Row, None, None]],
     trials: Sequence[Trial],
     out: Path,
     identity: Mapping[str, Any],
@@ -128,11 +137,11 @@ def evaluate_tabletop(
     """
     wanted = {digest_of_trial(plain(trial)): trial for trial in trials}
     journal, rows = open_run(out / JOURNAL, {"kind": "tabletop", **identity}, ("id", "trial", "legs", "guard"))
-    with journal:
+    with journal, ExitStack() as stack:
         done = {row["id"]: result_of_row(row) for row in rows if row["id"] in wanted}
         left = [trial for name, trial in wanted.items() if name not in done]
         with tqdm(total=len(wanted), initial=len(done), unit="trial", disable=not show_progress) as bar:
-            for row in rows_of(left) if left else ():
+            for row in stack.enter_context(closing(rows_of(left))) if left else ():
                 name = digest_of_trial(row["trial"])
                 journal.append({"id": name, **row})
                 done[name] = result_of_row(row)

@@ -6,21 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
 
 from vla_core.types import Observation, RgbImage
 from vla_training.conversion.lerobot_video import VideoWriter
 from vla_training.evaluation.tabletop.evaluation import PolicyMaker
 from vla_training.evaluation.tabletop.plan import CHAINS, TASKS
-from vla_training.evaluation.tabletop.results import TrialResult, digest_of_trial, result_of_row
-from vla_training.evaluation.tabletop.rollout import roll_out
+from vla_training.evaluation.tabletop.results import TrialResult, digest_of_trial
+from vla_training.evaluation.tabletop.rollout import BatchPolicy, roll_out
 from vla_training.evaluation.tabletop.simulator import Simulator, TabletopSimulator, Trial, World
 from vla_training.reports.page import contact_sheet
 
 _HEIGHT_PX, _CAPTION_PX, _FONT_PX = 256, 32, 14
-_NUM_STILLS = 5
+_NUM_STILLS, _STILL_PX = 3, 144
 _INK, _GROUND = (230, 233, 239), (23, 28, 38)
 
 
@@ -54,48 +56,62 @@ def failures(results: Iterable[TrialResult], per_task: int) -> list[TrialResult]
 
 
 def film_failures(
-    policy: PolicyMaker, simulator: TabletopSimulator, results: Sequence[TrialResult], folder: Path
+    policy: PolicyMaker,
+    simulator: TabletopSimulator,
+    results: Sequence[TrialResult],
+    folder: Path,
+    *,
+    show_progress: bool = False,
 ) -> list[Film]:
-    """Film trials again; return the films in the same order.
+    """Film trials; return the films in the same order. Those that are there are not filmed again.
 
     Args:
         policy: Makes the policy.
         simulator: Makes world and referees.
         results: What to film.
         folder: Gets the films.
+        show_progress: Draw a bar with the time that is left.
     """
-    if not results:
-        return []
-    alone = policy(1)
-    world = simulator.world(alone.contract)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        trials = [simulator.trial(**result.trial) for result in results]
-        return [_filmed(alone, simulator, world, trial, folder) for trial in trials]
-    finally:
-        world.close()
+    missing = [result for result in results if not (folder / _name(result)).exists()]
+    if missing:
+        alone = policy(1)
+        world = simulator.world(alone.contract)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for result in tqdm(missing, unit="film", disable=not show_progress):
+                _shoot(alone, simulator, world, simulator.trial(**result.trial), folder / _name(result))
+        finally:
+            world.close()
+    return [_film(result, folder / _name(result)) for result in results]
 
 
-def _filmed(policy: object, simulator: Simulator, world: World, trial: Trial, folder: Path) -> Film:
+def _name(result: TrialResult) -> str:
+    return f"{result.legs[-1].task}_seed{result.trial['seed']}_{digest_of_trial(result.trial)[:6]}.mp4"
+
+
+def _shoot(policy: BatchPolicy, simulator: Simulator, world: World, trial: Trial, path: Path) -> None:
     frames: list[NDArray[np.uint8]] = []
 
     def on_tick(world: World, observation: Observation, sentence: str) -> None:
         frames.append(_frame({**observation.images, **world.other_pictures()}, sentence))
 
-    (row,) = roll_out(policy, simulator, [world], [trial], on_tick)  # type: ignore[arg-type]
-    result = result_of_row(row)
+    list(roll_out(policy, simulator, [world], [trial], on_tick))
+    _write(path, frames, round(1.0 / policy.contract.period_s))
+
+
+def _film(result: TrialResult, path: Path) -> Film:
     leg = result.legs[-1]
     outcome = "success" if leg.success else "failure"
     first = f"first came {leg.first}" if leg.first else "no task came true"
-    name = f"{leg.task}_seed{trial.seed}_{digest_of_trial(result.trial)[:6]}.mp4"
-    _write(folder / name, frames, round(1.0 / policy.contract.period_s))  # type: ignore[attr-defined]
+    place = f", task {len(result.legs)} of a chain" if result.kind == CHAINS else ""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, _NUM_STILLS).round().astype(int)]
     return Film(
-        path=folder / name,
-        title=f"{leg.task}, seed {trial.seed}"
-        + (f", task {len(result.legs)} of a chain" if trial.length > 1 else ""),
-        text=f'"{leg.sentence}": {outcome} after {leg.duration_s:.1f} s, {first}. {folder.name}/{name}',
-        stills=contact_sheet(chosen, height_px=144),
+        path=path,
+        title=f"{leg.task}, seed {result.trial['seed']}{place}",
+        text=f'"{leg.sentence}": {outcome} after {leg.duration_s:.1f} s, {first}. {path.parent.name}/{path.name}',
+        stills=contact_sheet(chosen, height_px=_STILL_PX),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class RosBench:
         if self.simulator.latency_ms:
             raise VlaError("--latency-ms is simulated without ROS only: with --ros the latency is the real one")
 
-    def __call__(self, trials: Sequence[Trial]) -> Iterator[Row]:
+    def __call__(self, trials: Sequence[Trial]) -> Generator[Row, None, None]:
         """Yield the rows of trials as they are over.
 
         Raises:
