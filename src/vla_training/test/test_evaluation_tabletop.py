@@ -248,6 +248,7 @@ def test_several_processes_give_the_same_rows(checkpoint: Path, tmp_path: Path) 
     [
         (["--tasks", "lift_red_blok"], "did you mean 'lift_red_block'"),
         (["--phrasings", "99"], "has no phrasings '99'"),
+        (["--chains", "1", "--phrasings", "10"], "has no phrasings '10'"),
         (["--episodes", "0"], "there is nothing to do"),
         (["--episodes", "-1"], "--episodes is -1"),
         (["--ros", "--latency-ms", "100"], "with --ros the latency is the real one"),

@@ -128,6 +128,9 @@ class TabletopSimulator:
         """
         trials = _import("trials")
         trial = trials.Trial(**fields)
+        if trial.length > 1:
+            for name in self.task_names():
+                trials.phrasings_of(name, trial.phrasings)
         if trial.task is None or trial.sentence is not None:
             return trial
         return replace(trial, sentence=trials.sentence_of(trial.task, trial.phrasings, trial.seed))
