@@ -72,7 +72,8 @@ def prepare(settings: Mapping[str, Any], where: str) -> Iterator[Preparation]:
         yield _continued(settings, data, load_checkpoint(start.checkpoint, dtype=torch.float32), where)
         return
     sources = open_sources(data)
-    with backbone_folder(start.backbone, seed) as folder:
+    sentences = sources.sentences if start.tiny is not None else ()
+    with backbone_folder(start.backbone, seed, start.tiny, sentences) as folder:
         checkpoint, config = new_checkpoint(
             with_model_defaults(settings, start.backbone),
             folder,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from vla_core.actions.action_space import ActionFrame
 from vla_core.model.config import Precision
+from vla_core.model.tiny_kosmos2 import TinyKosmos2Config
 from vla_training.datasets.augmentation import AugmentationConfig
 
 Normalization = Literal["percentiles", "fixed", "none"]
@@ -21,12 +22,20 @@ class StartConfig:
     Attributes:
         checkpoint: A checkpoint directory to train further; its model is taken as it is.
         backbone: Otherwise: ``tiny`` (random), or the folder of a pretrained backbone.
+        tiny: Size of the backbone ``tiny``; its words are those of the training data.
         text_encoder: Folder of the text encoder for ``model.loss.language_weight``.
     """
 
     checkpoint: Path | None = None
     backbone: str = "tiny"
+    tiny: TinyKosmos2Config | None = None
     text_encoder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.tiny is not None and (self.backbone != "tiny" or self.checkpoint is not None):
+            raise ValueError(
+                "tiny is the size of a new backbone; leave it out beside a checkpoint or another backbone"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

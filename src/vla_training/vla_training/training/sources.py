@@ -68,6 +68,11 @@ class Sources:
         nothing = NamedPoints.nothing(next(iter(slots.values())))
         return {folder: points or nothing for folder, points in found.items()}
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence of the training data, in order."""
+        return tuple(annotation.instruction for store in self.training for annotation in store.annotations)
+
     def training_windows(self, model: ModelConfig, *, with_points: bool = False) -> tuple[WindowDataset, ...]:
         """Return the windows of each source that a model is trained on, with the named points if they are used.
 

@@ -3,7 +3,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from vla_core.checkpoint import Checkpoint, load_tokenizer
 from vla_core.checkpoint_card import CheckpointCard, RobotSnapshot
 from vla_core.model.backbone import load_pretrained_backbone
 from vla_core.model.build import build_vla_model
-from vla_core.model.tiny_kosmos2 import write_tiny_kosmos2
+from vla_core.model.tiny_kosmos2 import TinyKosmos2Config, write_tiny_kosmos2
 from vla_training.training.train_config import TrainConfig, complete_train_config
 
 TINY = "tiny"
@@ -24,14 +24,23 @@ _TINY_MODEL = {"head": {"hidden_size": 128, "mlp_sizes": [128, 64]}}
 
 
 @contextmanager
-def backbone_folder(backbone: str, seed: int) -> Iterator[Path]:
-    """Yield the folder of a backbone; ``tiny`` is written to a temporary one, in Hugging Face's layout."""
+def backbone_folder(
+    backbone: str, seed: int, size: TinyKosmos2Config | None = None, sentences: Sequence[str] = ()
+) -> Iterator[Path]:
+    """Yield the folder of a backbone; ``tiny`` is written to a temporary one, in Hugging Face's layout.
+
+    Args:
+        backbone: Its folder, or ``tiny``.
+        seed: Of the random weights of ``tiny``.
+        size: Of ``tiny``.
+        sentences: Their words become tokens of ``tiny``.
+    """
     if backbone != TINY:
         yield Path(backbone)
         return
     folder = Path(tempfile.mkdtemp(prefix="tiny_kosmos2."))
     try:
-        yield write_tiny_kosmos2(folder, seed=seed)
+        yield write_tiny_kosmos2(folder, seed=seed, size=size, sentences=sentences)
     finally:
         shutil.rmtree(folder)
 
