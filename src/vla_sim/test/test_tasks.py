@@ -15,6 +15,7 @@ START = TabletopState(
     drawer_m=0.12,
     slider_m=0.0,
     button_m=0.0,
+    is_button_down=False,
     is_light_on=False,
     blocks={
         name: Pose(np.array([0.4 + 0.05 * i, -0.1 * i, 0.022]), Rotation.identity())

@@ -44,6 +44,7 @@ def draw_start(seed: int, required: StartScene) -> StartState:
         drawer_m=drawer_m,
         slider_m=slider_m,
         button_m=0.0,
+        is_button_down=False,
         is_light_on=is_light_on,
         blocks=_draw_blocks(rng, required),
         held=None,

@@ -162,6 +162,7 @@ class Tabletop:
             drawer_m=float(qpos[places["drawer"]]),
             slider_m=float(qpos[places["slider"]]),
             button_m=float(qpos[places["button"]]),
+            is_button_down=self._is_button_pressed,
             is_light_on=self._is_light_on,
             blocks={name: self._block_pose(name) for name in BLOCKS},
             held=self._held(),

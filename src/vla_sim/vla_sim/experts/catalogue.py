@@ -19,7 +19,6 @@ from vla_sim.tasks import (
     Stacked,
 )
 
-
 EXPERT_SPACE = ActionSpace(frame="tcp", translation_m=0.03, rotation_rad=0.08)
 """Ten times a second this is what the simulated arm may do at most: see its robot spec."""
 

@@ -79,13 +79,13 @@ def move_slider(sign: float) -> Skill:
 
 
 def press_button(is_on: bool) -> Skill:
-    """Return the skill that presses the button if the light is not yet as wanted."""
+    """Return the skill that presses the button if the light is not yet as wanted, and lets it come up first."""
     x, y, z = scene_layout().button_m
 
     def aim(state: TabletopState, pose: Pose) -> Aim:
         yaw = along_y(pose)
         pressed = pointing_down([x, y, z - 0.005], yaw)
-        if state.is_light_on == is_on:
+        if state.is_light_on == is_on or state.is_button_down:
             wanted = Aim(pointing_down([x, y, z + CLEAR_M], yaw), CLOSED)
         else:
             wanted = over_and_down(pressed, pose, CLOSED, Descent(near_m=0.014, near_rad=0.4, speed=0.6))

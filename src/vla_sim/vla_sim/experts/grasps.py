@@ -16,6 +16,7 @@ from vla_sim.task_state import TabletopState
 _DOWN = Rotation.from_euler("x", math.pi)
 _FINGER_CLEARANCE_M = 0.05
 _TURNS_BACK_RAD = 0.6
+_REACH_RAD = 1.9  # of yaw, on either side: the last joint is near its limit beyond
 _GRASP_NEAR_M, _GRASP_NEAR_RAD = 0.012, 0.25
 
 
@@ -31,8 +32,10 @@ def yaw_of(pose: Pose) -> float:
 
 
 def nearest_yaw(yaw_rad: float, symmetry_rad: float, current_rad: float) -> float:
-    """Return the yaw that is equivalent under a symmetry and nearest to the current one."""
-    return yaw_rad + symmetry_rad * round((current_rad - yaw_rad) / symmetry_rad)
+    """Return the yaw that is equivalent under a symmetry (at most half a turn), within reach, and nearest."""
+    turns = np.arange(math.ceil((-_REACH_RAD - yaw_rad) / symmetry_rad), (_REACH_RAD - yaw_rad) / symmetry_rad)
+    within_reach = yaw_rad + symmetry_rad * turns
+    return float(within_reach[np.argmin(np.abs(within_reach - current_rad))])
 
 
 def along_y(pose: Pose) -> float:
@@ -48,8 +51,7 @@ def across_y(pose: Pose) -> float:
 def grasp_yaw(state: TabletopState, block: str, current_rad: float) -> float:
     """Return the yaw at which the open fingers clear the other blocks, the nearest if several do."""
     pose = state.blocks[block]
-    nearest = nearest_yaw(yaw_of(pose), math.pi / 2, current_rad)
-    candidates = [nearest, *(nearest + turn for turn in (-math.pi / 2, math.pi / 2))]
+    candidates = [nearest_yaw(yaw_of(pose) + turn, math.pi, current_rad) for turn in (0.0, math.pi / 2)]
     others = [other.position_m[:2] for name, other in state.blocks.items() if name != block]
 
     def clearance_m(yaw_rad: float) -> float:
