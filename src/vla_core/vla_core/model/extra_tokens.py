@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vla_core.robot_state import STATE_DIM
 
+_LEAST_STD = 0.01
 ACTION_DIM = 7
 """Six normalised arm numbers and ``gripper_open``."""
 
@@ -35,10 +36,28 @@ class _NumberToken(nn.Module):
 
 
 class StateToken(_NumberToken):
-    """The measured state of the robot, (..., 10), as a token."""
+    """The measured state of the robot, (..., 10), as a token.
+
+    A centimetre is a small number of metres: what is read is measured in spreads of the training data, if they are
+    known. They are kept with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__(STATE_DIM, embed_dim)
+        self.register_buffer("mean", torch.zeros(STATE_DIM))
+        self.register_buffer("std", torch.ones(STATE_DIM))
+
+    def standardize(self, states_N10: Tensor) -> None:
+        """Take mean and spread from the states of a dataset; what hardly varies there is not blown up."""
+        self.mean.copy_(states_N10.mean(dim=0))
+        self.std.copy_(states_N10.std(dim=0, correction=0).clamp(min=_LEAST_STD))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return (..., D)."""
+        return super().forward((numbers - self.mean) / self.std)
 
 
 class PastActionToken(_NumberToken):

@@ -83,6 +83,9 @@ def prepare(settings: Mapping[str, Any], where: str) -> Iterator[Preparation]:
             seed=seed,
             where=where,
         )
+        state_token = checkpoint.model.state_token
+        if state_token is not None:
+            state_token.standardize(torch.from_numpy(sources.states()))
         yield _preparation(config, data, sources, checkpoint)
 
 

@@ -22,6 +22,7 @@ from vla_training.datasets.augmentation import Augmentation
 from vla_training.datasets.batches import WindowBatch
 from vla_training.datasets.loading import ErrorsAsSamples, collate_or_error, raise_errors
 from vla_training.datasets.mixture import MixtureSampler
+from vla_training.training.attention_kernel import attention_kernel
 from vla_training.training.bundles import save_bundle
 from vla_training.training.finetuning import prepare_for_training
 from vla_training.training.grounding import GroundingLoss
@@ -93,7 +94,8 @@ def fit(prepared: Preparation, fabric: Fabric, folder: RunFolder, *, resume: boo
         saved_step=learner.step,
     )
     results: dict[str, float] = {}
-    with _asked_to_stop() as asked:
+    kernel = attention_kernel(fabric.device.type, prepared.config.optimization.precision)
+    with _asked_to_stop() as asked, kernel:
         for step, numbers in steps(learner, _batches(prepared, fabric, course, learner.step), course):
             results = numbers
             watch.after_step(step, numbers, is_end=step == course.num_steps)

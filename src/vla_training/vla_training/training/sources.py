@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_core.actions.action_space import ActionSpace
 from vla_core.actions.normalization import NormalizationSpec
@@ -16,6 +17,7 @@ from vla_core.model.config import ModelConfig
 from vla_training.datasets.dataset_card import DatasetCard
 from vla_training.datasets.frame_store import FrameStore
 from vla_training.datasets.named_points import POINTS_FILE, NamedPoints
+from vla_training.datasets.policy_actions import robot_states
 from vla_training.datasets.splits import has_frames, open_split
 from vla_training.datasets.statistics import action_statistics, percentile_range, used_units
 from vla_training.datasets.window_dataset import WindowDataset
@@ -72,6 +74,10 @@ class Sources:
     def sentences(self) -> tuple[str, ...]:
         """Every sentence of the training data, in order."""
         return tuple(annotation.instruction for store in self.training for annotation in store.annotations)
+
+    def states(self) -> NDArray[np.float32]:
+        """Return (F, 10) measured states of all training frames, as ``use_state`` reads them."""
+        return np.concatenate([robot_states(store.numbers) for store in self.training])
 
     def training_windows(self, model: ModelConfig, *, with_points: bool = False) -> tuple[WindowDataset, ...]:
         """Return the windows of each source that a model is trained on, with the named points if they are used.
