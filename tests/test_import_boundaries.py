@@ -29,6 +29,9 @@ SEAMS = {
     ("vla_training/vla_training/simulated_arm.py", "vla_sim"),
     # The closed-loop benchmark runs in the simulated world; this file is its seam, and is imported without it.
     ("vla_training/vla_training/evaluation/tabletop/simulator.py", "vla_sim"),
+    # Lessons are given in the simulated world; both files import it when they are asked for some.
+    ("vla_training/vla_training/collect_tabletop.py", "vla_sim"),
+    ("vla_training/vla_training/tabletop/school.py", "vla_sim"),
     # Trials through ROS speak to the policy node as a person would, in the suite's own messages.
     ("vla_sim/vla_sim/trial_node.py", "vla_msgs"),
 }

@@ -357,3 +357,22 @@ def test_the_expert_opens_the_drawer_over_topics(robot: Robot, spec: RobotSpec) 
     assert start is not None
     scalars = robot.listen(0.1)["task_state"][-1][1]
     assert TASKS["open_drawer"].is_success(start, TabletopState.from_scalars(scalars.name, scalars.position))
+
+
+def test_looks_are_drawn_at_the_next_reset_and_go_with_another(robot: Robot) -> None:
+    def picture() -> np.ndarray:
+        robot.spin(0.3)
+        return np.frombuffer(robot.listen(0.3)["static_camera/image_raw"][-1][1].data, np.uint8).astype(int)
+
+    plain = picture()
+    assert robot.set(randomise=["table", "light"]).successful
+    assert np.abs(picture() - plain).mean() < 3.0
+    robot.reset()
+    assert np.abs(picture() - plain).mean() > 5.0
+    refused = robot.set(randomise=["colour"])
+    assert not refused.successful
+    assert "allowed: light, camera, table" in refused.reason
+    assert not robot.set(randomise="table").successful
+    assert robot.set(randomise=[]).successful
+    robot.reset()
+    assert np.abs(picture() - plain).mean() < 3.0

@@ -2,7 +2,9 @@
 """What the simulated robot would publish during an episode, written as a rosbag2 without ROS.
 
 Exactly the topics of the robot spec, as the recorder of the live suite takes them. Stamps are exact: cameras lie
-on the grid of their rate, and each picture shows the scene at its stamp. Messages are received a little later.
+on the grid of their rate, and each picture shows the scene at its stamp. Messages are received a little later, and
+none before the first picture: a grid of ticks that begins with the bag sees pictures as new as the live node's,
+whose ticks wait for one.
 """
 
 import heapq
@@ -28,8 +30,8 @@ from vla_sim.tabletop import ArmState, Snapshot, Tabletop
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 NS_PER_S = 1_000_000_000
 STATE_LATENCY_NS = 500_000
-COMMAND_LATENCY_NS = 300_000
 CAMERA_LATENCY_NS = 4_000_000
+COMMAND_LATENCY_NS = 4_300_000  # after the picture: whoever commands has seen it
 _JPEG_QUALITY = 92
 
 
@@ -155,6 +157,7 @@ class BagRecording:
         return self._start_ns + round(time_s * 1e3) * 1_000_000  # control steps are whole milliseconds
 
     def _put(self, received_ns: int, topic: str, message: Any) -> None:
+        received_ns = max(received_ns, self._start_ns + CAMERA_LATENCY_NS)
         heapq.heappush(self._waiting, (received_ns, self._count, topic, message))
         self._count += 1
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vla_core.geometry import Pose
 from vla_core.robot_spec import RobotSpec
+from vla_sim.appearance import PLAIN, Appearance, Dresser
 from vla_sim.camera_model import PinholeCamera, optical_pose
 from vla_sim.rendering_backend import select_rendering_backend
 from vla_sim.scene.model import load_scene
@@ -39,6 +40,7 @@ class Cameras:
         # A model of its own: physics may run on in another thread while this one draws.
         self._model = load_scene().model
         self._data = mujoco.MjData(self._model)
+        self._dresser = Dresser(self._model)
         self._light = self._model.geom("light").id
         self._renderers: dict[str, mujoco.Renderer] = {}
         self._noise: dict[str, NDArray[np.int16]] = {}
@@ -56,14 +58,19 @@ class Cameras:
     ) -> None:
         self.close()
 
-    def reset(self, seed: int) -> None:
-        """Start the sensor noise again from a seed."""
+    def reset(self, seed: int, appearance: Appearance = PLAIN) -> None:
+        """Start the sensor noise again from a seed, in a scene that looks so."""
+        self.dress(appearance)
         self._rng = np.random.default_rng([seed, len(self._renderers)])
         self._offsets = dict.fromkeys(self._renderers, (-1, -1))
         for name, renderer in self._renderers.items():
             shape = (renderer.height + NOISE_MARGIN_PX, renderer.width + NOISE_MARGIN_PX, 3)
             grey_levels = self._rng.normal(0.0, NOISE_GREY_LEVELS, shape)
             self._noise[name] = np.rint(grey_levels).astype(np.int16)
+
+    def dress(self, appearance: Appearance) -> None:
+        """Let the scene look so from the next picture on; the sensor noise goes on."""
+        self._dresser.dress(appearance)
 
     def render(self, snapshot: Snapshot, names: Iterable[str] | None = None) -> dict[str, Picture]:
         """Return camera name to (H, W, 3) uint8 RGB, for all cameras or for those named."""

@@ -14,15 +14,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from vla_core.episode_record import EpisodeRecord
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
+from vla_sim.demonstration import STILL_S, note_of, sentence_of
 from vla_sim.rendering_backend import select_rendering_backend
 
 Storage = Literal["mcap", "sqlite3"]
-STILL_S = 0.4
 ATTEMPTS = 5
 NEXT_ATTEMPT = 10_000
 FIRST_NS = 1_700_000_000 * 1_000_000_000
@@ -96,9 +94,7 @@ class Studio:
     def _record(self, recipe: Recipe, seed: int, folder: Path) -> EpisodeRecord:
         from vla_sim.bag_recording import BagRecording
         from vla_sim.episode import run_episode
-        from vla_sim.tasks import task_named
 
-        sentences = task_named(recipe.task).sentences
         start_ns = FIRST_NS + seed * EPISODE_NS
         self._cameras.reset(seed)
         with BagRecording(
@@ -107,9 +103,9 @@ class Studio:
             result = run_episode(self._tabletop, self._spec, recipe.task, seed, witness=recording, still_s=STILL_S)
         return EpisodeRecord(
             robot=self._spec.name,
-            instruction=sentences[int(np.random.default_rng(seed).integers(len(sentences)))],
+            instruction=sentence_of(recipe.task, seed),
             outcome="success" if result.is_success else "failure",
-            note=f"scripted expert, task {recipe.task}, seed {seed}",
+            note=note_of(recipe.task, seed),
             started_ns=start_ns,
             ended_ns=recording.ended_ns,
         )

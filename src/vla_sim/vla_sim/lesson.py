@@ -6,6 +6,7 @@ or a pupil (a policy in training) lead away from it, and the expert says how to 
 *A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning*, 2011).
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ from vla_core.schedules import make_schedule
 from vla_core.types import ActionChunk, Observation
 from vla_sim.cameras import camera_intrinsics, spec_sizes_px
 from vla_sim.chains import next_task
-from vla_sim.episode import PERIOD_S
+from vla_sim.demonstration import STILL_S, sentence_of
+from vla_sim.episode import PERIOD_S, TIME_LIMIT_S
 from vla_sim.experts.catalogue import EXPERT_SPACE, make_expert
 from vla_sim.experts.feedback import FeedbackExpert
 from vla_sim.named_places import SLOTS, in_pictures, named_places
@@ -59,9 +61,10 @@ class Lesson:
 
     Args:
         spec: The robot.
+        randomise: What of the looks is drawn from the seed; see ``vla_sim.appearance``.
     """
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, randomise: Collection[str] = ()) -> None:
         sizes_px = spec_sizes_px(spec)
         contract = PolicyContract(
             cameras=tuple(sizes_px),
@@ -72,7 +75,8 @@ class Lesson:
             action_space=EXPERT_SPACE,
             is_trained=False,
         )
-        self._world = PolicyWorld(spec, contract, Driving(make_schedule=lambda: make_schedule("first_action")))
+        driving = Driving(make_schedule=lambda: make_schedule("first_action"))
+        self._world = PolicyWorld(spec, contract, driving, randomise)
         self._intrinsics = camera_intrinsics(sizes_px)
 
     def begin(self, seed: int, num_tasks: int, pupil_share: float) -> None:
@@ -98,23 +102,13 @@ class Lesson:
         if self._is_over and not self._next():
             return None
         observation = self._world.observe()
-        state, pose = self._world.state(), observation.pose_tcp_in_base
-        self._action = self._expert.act(state, pose) if self._expert else self._still()
+        self._action = (
+            self._expert.act(self._world.state(), observation.pose_tcp_in_base) if self._expert else self._still()
+        )
         self._ticks += 1
         limit = TIME_LIMIT_TICKS if self._expert else IDLE_TICKS
         self._is_over = self._ticks >= limit or (self._expert is not None and self._expert.is_done)
-        poses = {name: self._world.camera_pose_in_base(name) for name in self._intrinsics}
-        places_m = (
-            named_places(TASKS[self._task], state) if self._task is not None else np.full((len(SLOTS), 3), np.nan)
-        )
-        return LessonTick(
-            observation=observation,
-            action=self._action,
-            points=in_pictures(places_m, self._intrinsics, poses),
-            instruction=self._instruction,
-            task=self._task or IDLE_TASK,
-            begins=self._ticks == 1,
-        )
+        return self._tick(observation, self._action, begins=self._ticks == 1)
 
     def go_on(self, proposal: FloatArray | None = None) -> None:
         """Let one tick pass.
@@ -122,14 +116,54 @@ class Lesson:
         Args:
             proposal: (7,) what the pupil would do, in ``EXPERT_SPACE``.
         """
-        action = self._actor.choose(self._action, proposal)
-        self._gripper_open = float(action[6])
-        chunk = ActionChunk(round(self._world.time_s * 1e9), PERIOD_S, action[None].astype(np.float32))
-        self._world.advance(chunk)
+        self._carry_out(self._actor.choose(self._action, proposal))
+
+    def demonstrate(self, task: str, seed: int) -> Iterator[LessonTick]:
+        """Yield the ticks of the demonstration that ``demonstration_bags`` records for a task and a seed.
+
+        The expert acts alone and at once, between two stretches of standing still; there are no ticks of the
+        first one, because nothing is commanded in it. Whether the expert succeeds is not looked at.
+        """
+        self._world.reset(seed, task, softly=False)
+        self._task, self._instruction, self._gripper_open = task, sentence_of(task, seed), 1.0
+        expert, still_ticks = make_expert(task), round(STILL_S / PERIOD_S)
+        for _ in range(still_ticks):
+            self._world.rest()
+        begin_s = self._world.time_s
+        while self._world.time_s < TIME_LIMIT_S:
+            observation = self._world.observe()
+            action = expert.act(self._world.state(), observation.pose_tcp_in_base)
+            if expert.is_done:
+                break
+            yield self._tick(observation, action, begins=self._world.time_s == begin_s)
+            self._carry_out(action)
+        for tick in range(still_ticks + 1):
+            if tick:
+                self._world.advance(None)
+            yield self._tick(self._world.observe(), self._still(), begins=False)
 
     def close(self) -> None:
         """Give the GL contexts back."""
         self._world.close()
+
+    def _tick(self, observation: Observation, action: FloatArray, *, begins: bool) -> LessonTick:
+        poses = {name: self._world.camera_pose_in_base(name) for name in self._intrinsics}
+        places_m = np.full((len(SLOTS), 3), np.nan)
+        if self._task is not None:
+            places_m = named_places(TASKS[self._task], self._world.state())
+        return LessonTick(
+            observation=observation,
+            action=action,
+            points=in_pictures(places_m, self._intrinsics, poses),
+            instruction=self._instruction,
+            task=self._task or IDLE_TASK,
+            begins=begins,
+        )
+
+    def _carry_out(self, action: FloatArray) -> None:
+        self._gripper_open = float(action[6])
+        chunk = ActionChunk(round(self._world.time_s * 1e9), PERIOD_S, action[None].astype(np.float32))
+        self._world.advance(chunk)
 
     def _next(self) -> bool:
         """Begin the next sentence, if there is one and the blocks are where the arm gets at them."""

@@ -4,7 +4,7 @@
 From chunk to arm it is the policy node's way: schedule, soft start, controller and guard, commands at their rate.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from vla_core.schedules import ChunkSchedule
 from vla_core.soft_start import SoftStart
 from vla_core.types import ActionChunk, Observation
 from vla_core.units import NS_PER_S
+from vla_sim.appearance import check_randomised, draw_appearance
 from vla_sim.cameras import Cameras, Picture, spec_sizes_px
 from vla_sim.episode import carry_out
 from vla_sim.tabletop import Tabletop
@@ -48,13 +49,17 @@ class PolicyWorld:
         spec: The robot.
         contract: What the policy looks through, how often, and what its actions mean.
         driving: How chunks are carried out.
+        randomise: What of the looks is drawn from the seed; see ``vla_sim.appearance``.
 
     Raises:
         VlaError: Robot and policy do not fit, or period or latency is no whole number of command periods.
     """
 
-    def __init__(self, spec: RobotSpec, contract: PolicyContract, driving: Driving) -> None:
+    def __init__(
+        self, spec: RobotSpec, contract: PolicyContract, driving: Driving, randomise: Collection[str] = ()
+    ) -> None:
         contract.check_fits(spec)
+        check_randomised(randomise)
         self._spec, self._contract, self._driving = spec, contract, driving
         self._command_period_s = 1.0 / spec.command.rate_hz
         self._num_commands = _whole(contract.period_s, self._command_period_s, "period_s of the checkpoint")
@@ -63,19 +68,29 @@ class PolicyWorld:
             raise VlaError(
                 f"latency {driving.latency_s:g} s: the policy node drops chunks as late as {LONGEST_LATENCY_S:g} s"
             )
+        self._randomise = tuple(randomise)
         self._tabletop = Tabletop()
         sizes_px = {name: size for name, size in spec_sizes_px(spec).items() if name in contract.cameras}
         self._cameras = Cameras(sizes_px)
         self._other_cameras: Cameras | None = None
         self.reset(0, None)
 
-    def reset(self, seed: int, scene: str | None) -> TabletopState:
-        """Begin in the scene of a seed, fit for the task ``scene`` if one is named; return its state."""
+    def reset(self, seed: int, scene: str | None, *, softly: bool = True) -> TabletopState:
+        """Begin in the scene of a seed, fit for the task ``scene`` if one is named; return its state.
+
+        Args:
+            seed: Of the scene, its looks and the sensor noise.
+            scene: Name of a task.
+            softly: Whether motion grows from nothing, as the policy node begins.
+        """
         state = self._tabletop.reset(seed, scene)
-        self._cameras.reset(seed)
+        self._appearance = draw_appearance(seed, self._randomise)
+        self._cameras.reset(seed, self._appearance)
+        if self._other_cameras is not None:
+            self._other_cameras.dress(self._appearance)
         self._controller = ActionController(self._spec, self._contract.action_space, self._contract.period_s)
         self._controller.anchor(self._tabletop.arm_state().pose_tcp_in_base, self._now_ns)
-        self._soft_start = SoftStart(self._spec.limits.soft_start_s)
+        self._soft_start = SoftStart(self._spec.limits.soft_start_s if softly else 0.0)
         self._soft_start.begin(self._now_ns)
         self.begin_sentence()
         return state
@@ -123,11 +138,18 @@ class PolicyWorld:
             sizes_px = spec_sizes_px(self._spec)
             others = {name: size for name, size in sizes_px.items() if name not in self._contract.cameras}
             self._other_cameras = Cameras(others)
+            self._other_cameras.dress(self._appearance)
         return self._other_cameras.render(self._tabletop.snapshot)
 
-    def advance(self, chunk: ActionChunk) -> None:
-        """Take the chunk for the observation of this moment, and let one period of the policy pass."""
-        self._on_the_way.append((self._delay_commands, chunk))
+    def rest(self) -> None:
+        """Let one period pass without a command; the arm is where it stands when the first one comes."""
+        self._tabletop.step(self._contract.period_s)
+        self._controller.anchor(self._tabletop.arm_state().pose_tcp_in_base, self._now_ns)
+
+    def advance(self, chunk: ActionChunk | None) -> None:
+        """Take the chunk for the observation of this moment, if there is one, and let one period pass."""
+        if chunk is not None:
+            self._on_the_way.append((self._delay_commands, chunk))
         for _ in range(self._num_commands):
             self._receive()
             action = self._schedule.due(self._now_ns)

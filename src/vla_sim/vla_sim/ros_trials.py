@@ -41,9 +41,18 @@ class Graph:
         logs: Folder for the logs of both.
         module: Python module of the policy node.
         policy: Parameters of the policy node beside those that every trial needs.
+        randomise: What of the looks of a scene its seed draws.
     """
 
-    def __init__(self, robot: Path, logs: Path, module: str, policy: dict[str, object]) -> None:
+    def __init__(
+        self,
+        robot: Path,
+        logs: Path,
+        module: str,
+        policy: dict[str, object],
+        randomise: Sequence[str] = (),
+    ) -> None:
+        self._sim = {"randomise": f"[{', '.join(randomise)}]"} if randomise else {}
         self._robot, self._logs, self._module, self._policy = robot, logs, module, policy
         self._children: list[ChildProcess] = []
 
@@ -54,7 +63,7 @@ class Graph:
             opened.callback(try_shutdown)
             self.node = TrialNode()
             opened.callback(self.node.close)
-            self._start(opened, "sim_robot", "vla_sim.sim_node", {})
+            self._start(opened, "sim_robot", "vla_sim.sim_node", self._sim)
             always = {"command_enabled": True, "autostart": True, "black_box_dir": self._logs / "black_box"}
             self._start(opened, "policy_node", self._module, {**always, **self._policy})
             self.wait(lambda: not self.node.states.empty(), "the simulated robot", START_PATIENCE_S)
@@ -177,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         lines = _Lines()
-        with Graph(options.robot, options.logs, options.policy_node, policy) as graph:
+        with Graph(options.robot, options.logs, options.policy_node, policy, options.randomise) as graph:
             while (trial := lines.next()) is not None:
                 print(json.dumps(run_trial(graph, trial)), file=rows, flush=True)
     except VlaError as error:
@@ -201,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--logs", type=Path, required=True, metavar="DIR", help="folder for the nodes' logs")
     parser.add_argument("--device", default="auto", help="device of the model (default: %(default)s)")
     parser.add_argument("--schedule", default="first_action", help="default: %(default)s")
+    parser.add_argument("--randomise", nargs="+", default=[], help="looks that the seed draws")
     parser.add_argument("--num-executed", type=int, default=1, help="default: %(default)s")
     return parser
 

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from vla_core.errors import VlaError
 from vla_core.robot_spec import RobotSpec
+from vla_sim.appearance import Appearance, draw_appearance
 from vla_sim.camera_thread import CameraThread
 from vla_sim.faults import FAULT_KINDS, FaultyLink
 from vla_sim.rendering_backend import select_rendering_backend
@@ -43,6 +44,7 @@ class SimRobot(Node):
         self._world = World(tabletop, lambda: self.get_clock().now().nanoseconds)
         self._states = StatePublishers(self, spec, self._world.period_s)
         self._cameras = CameraThread(self, spec, self._world, with_window=self._value("view"))
+        self._cameras.dress(self._appearance())
         self._commands = CommandSubscriptions(self, spec, self._world)
         self.add_post_set_parameters_callback(self._apply_faults)
         self._apply_faults()
@@ -74,6 +76,9 @@ class SimRobot(Node):
                 self.get_logger().fatal(f"{threading.current_thread().name} failed, the node stops: {error!r}")
                 self.context.try_shutdown()
 
+    def _appearance(self) -> Appearance:
+        return draw_appearance(self._value("seed"), tuple(self._value("randomise")))
+
     def _load_spec(self) -> RobotSpec:
         path = self._value("robot_spec")
         if not path:
@@ -91,6 +96,7 @@ class SimRobot(Node):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         seed, task = self._value("seed"), self._value("task")
+        self._cameras.dress(self._appearance())
         self._world.reset(seed, task or None)
         response.success = True
         response.message = f"scene reset with seed {seed}" + (f" for task '{task}'" if task else "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collect lessons on the simulated tabletop into a packed dataset, without ROS; with a pupil it is a round of DAgger.
+"""Collect lessons on the simulated tabletop into a packed dataset, without ROS; with a pupil: a round of DAgger.
 
 An interrupted command goes on where it was.
 """
@@ -14,16 +14,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vla_core.checkpoint_card import RobotSnapshot
-from vla_core.config import to_plain
+from vla_core.config import read_yaml, to_plain
 from vla_core.errors import ConfigError, VlaError
 from vla_core.robot_spec import RobotSpec
 from vla_core.whole_file import write_yaml
 from vla_training.datasets.dataset_card import DATASET_FILE, DatasetCard
+from vla_training.evaluation.run_journal import checkpoint_identity
 from vla_training.evaluation.worker_pool import run_in_processes
 from vla_training.tabletop.lesson_dataset import LessonShelf
 from vla_training.tabletop.school import LessonPlan, School
 
 VALIDATION_SEED = 900_000
+LESSONS_FILE = "lessons.yaml"
 _ROUNDS = 2  # lessons that a worker gives one after the other before it tells
 
 
@@ -114,7 +116,27 @@ def _write_card(out: Path, plan: LessonPlan) -> None:
     path = out / DATASET_FILE
     if path.exists() and DatasetCard.load(out) != card:
         raise ConfigError(f"{path}: this folder holds another dataset. Give another --out")
+    _require_same_lessons(out / LESSONS_FILE, plan)
     write_yaml(path, to_plain(card))
+
+
+def _require_same_lessons(path: Path, plan: LessonPlan) -> None:
+    """Refuse to mix lessons of two kinds in one folder; note what kind they are."""
+    pupil = {} if plan.pupil is None else {**checkpoint_identity(plan.pupil), "pupil_share": plan.pupil_share}
+    kind = {
+        "num_tasks": plan.num_tasks,
+        "size_px": plan.size_px,
+        "randomise": list(plan.randomise),
+        "pupil": pupil or None,
+    }
+    found = read_yaml(path) if path.exists() else kind
+    if found != kind:
+        wrong = next(key for key in kind if not isinstance(found, dict) or found.get(key) != kind[key])
+        there = found.get(wrong) if isinstance(found, dict) else found
+        raise ConfigError(
+            f"{path}: the lessons there have {wrong} = {there!r}, these have {kind[wrong]!r}. Give another --out"
+        )
+    write_yaml(path, kind)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pupil=options.pupil,
         pupil_share=options.pupil_share,
         side_by_side=options.side_by_side,
+        randomise=tuple(sorted(set(options.randomise))),
     )
     try:
         splits = collect(
@@ -170,6 +193,14 @@ def _parser() -> argparse.ArgumentParser:
         help="lessons at the same time in a process (%(default)s)",
     )
     add("--processes", type=int, default=os.cpu_count() or 1, metavar="P", help="(%(default)s)")
+    add(
+        "--randomise",
+        nargs="+",
+        default=[],
+        choices=("light", "camera", "table"),
+        metavar="LOOK",
+        help="light, camera, table: drawn from the seed of each lesson (default: as the model has them)",
+    )
     add("--quiet", action="store_true", help="no progress bar")
     return parser
 

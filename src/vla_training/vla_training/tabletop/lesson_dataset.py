@@ -71,8 +71,10 @@ class LessonShelf:
         for lesson in self._read(seeds):
             for name in _NUMBERS:
                 numbers[name].append(lesson[name])
-            for row in json.loads(str(lesson["annotations"])):
-                annotations.append(Annotation(**{**row, "start": row["start"] + count, "end": row["end"] + count}))
+            annotations.extend(
+                Annotation(**{**row, "start": row["start"] + count, "end": row["end"] + count})
+                for row in json.loads(str(lesson["annotations"]))
+            )
             count += len(lesson["robot_obs"])
         if not annotations:
             raise DatasetError(f"{self.split}: no lesson holds a sentence; ask for more lessons")

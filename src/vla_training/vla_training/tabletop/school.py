@@ -6,6 +6,7 @@ Shapes: F frames of a lesson, C cameras, K slots, S side of a picture.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class LessonPlan:
         pupil: Checkpoint of the pupil, or ``None``.
         pupil_share: Share of the tasks in which the pupil acts.
         side_by_side: Lessons at the same time in a process.
+        randomise: What of the looks of a lesson its seed draws: ``light``, ``camera``, ``table``.
     """
 
     robot: Path
@@ -44,6 +46,7 @@ class LessonPlan:
     pupil: Path | None = None
     pupil_share: float = 0.7
     side_by_side: int = 8
+    randomise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class School:
         self._plan = plan
         self._space: ActionSpace = EXPERT_SPACE
         spec = RobotSpec.load(plan.robot)
-        self._lessons = [Lesson(spec) for _ in range(plan.side_by_side)]
+        self._lessons = [Lesson(spec, plan.randomise) for _ in range(plan.side_by_side)]
         self._cameras = tuple(spec.cameras)
         self._pupil = None if plan.pupil is None else BatchedPolicy(load_checkpoint(plan.pupil), plan.side_by_side)
 
@@ -156,7 +159,7 @@ class School:
         begins = [*(i for i, tick in enumerate(ticks) if tick.begins), len(ticks)]
         annotations = [
             Annotation(first, end - 1, ticks[first].instruction, ticks[first].task)
-            for first, end in zip(begins[:-1], begins[1:], strict=True)
+            for first, end in pairwise(begins)
             if end - first > 1
         ]
         actions = np.stack([tick.action for tick in ticks])

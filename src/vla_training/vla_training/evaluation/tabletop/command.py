@@ -59,6 +59,14 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="S", help="seed of the first scene (%(default)s)")
     add("--phrasings", default="seen", help="seen, held_out, all, or the number of a sentence (%(default)s)")
     add("--instruction", metavar="TEXT", help="say this in the scenes of all tasks, and count what happens")
+    add(
+        "--randomise",
+        nargs="+",
+        default=[],
+        choices=("light", "camera", "table"),
+        metavar="LOOK",
+        help="light, camera, table: drawn from the seed of each scene (default: as the model has them)",
+    )
     add("--time-limit-s", type=float, metavar="S", help="of each task (default: 12; 15 to stack or put away)")
 
 
@@ -88,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
         schedule=options.schedule,
         num_executed=options.num_executed,
         latency_ms=options.latency_ms,
+        randomise=tuple(options.randomise),
     )
     simulator.check(card.contract)
     trials = trials_of(_plan(options), simulator)

@@ -63,6 +63,8 @@ class RosBench:
             "--num-executed": self.simulator.num_executed,
         }
         words = [str(word) for option in options.items() for word in option]
+        if self.simulator.randomise:
+            words += ["--randomise", *self.simulator.randomise]
         domain = str(_FIRST_DOMAIN + os.getpid() % _NUM_DOMAINS)
         with (self.logs / _LOG).open("w") as log:
             return subprocess.Popen(

@@ -83,12 +83,14 @@ class TabletopSimulator:
         schedule: Which actions of a chunk are executed, as the policy node's parameter.
         num_executed: How many, for ``receding_horizon``.
         latency_ms: How long after its observation a chunk comes.
+        randomise: What of the looks of a scene its seed draws.
     """
 
     robot: Path
     schedule: ScheduleName = "first_action"
     num_executed: int = 1
     latency_ms: float = 0.0
+    randomise: tuple[str, ...] = ()
 
     def check(self, contract: PolicyContract) -> RobotSpec:
         """Return the robot, if the policy fits it.
@@ -107,7 +109,8 @@ class TabletopSimulator:
         driving = {"schedule": self.schedule, "num_executed": self.num_executed, "latency_ms": self.latency_ms}
         said = [(task.name, task.sentences, task.held_out_sentences) for task in _import("tasks").TASKS.values()]
         digests = {"robot": digest_of(self.robot.read_text()), "sentences": digest_of(str(said))}
-        return {**digests, **driving}
+        looks = {"randomise": sorted(set(self.randomise))} if self.randomise else {}
+        return {**digests, **driving, **looks}
 
     def task_names(self) -> tuple[str, ...]:
         """Return the names of all tasks."""
@@ -150,7 +153,7 @@ class TabletopSimulator:
         module = _import("policy_world")
         schedule = partial(make_schedule, self.schedule, self.num_executed)
         driving = module.Driving(make_schedule=schedule, latency_s=self.latency_ms / 1000.0)
-        world: World = module.PolicyWorld(RobotSpec.load(self.robot), contract, driving)
+        world: World = module.PolicyWorld(RobotSpec.load(self.robot), contract, driving, self.randomise)
         return world
 
     def referee(self, trial: Trial, state: Any) -> Referee:
