@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from motion_record import MotionRecord
 from pose_strategies import assert_pose_close
@@ -179,7 +179,6 @@ numbers = st.floats(-1.5, 1.5) | st.sampled_from([np.nan, np.inf, -np.inf, 1e300
 actions = st.lists(numbers, min_size=7, max_size=7).map(np.array)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(actions, st.integers(0, 6)), min_size=1, max_size=20))
 def test_whatever_the_policy_says_no_command_leaves_the_limits(steps: list[tuple[np.ndarray, int]]) -> None:
     made, now_ns, record = controller(), 0, MotionRecord(HOME)

@@ -147,7 +147,7 @@ def is_in_post(position_m: np.ndarray) -> bool:
     return bool(np.all((position_m > np.array(POST.min_m) + 1e-6) & (position_m < np.array(POST.max_m) - 1e-6)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_the_tcp_never_enters_a_keep_out_box(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -45,7 +45,7 @@ def resized(picture: np.ndarray, size_px: int, resample: Resample) -> np.ndarray
     st.booleans(),
     st.integers(0, 2**31),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_resizing_is_pillows_to_the_bit(
     sizes: tuple[int, int, int], resample: Resample, hard_edges: bool, seed: int
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_cameras_picture_is_what_pillow_makes_of_it_in_one_call(shape: tuple[i
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(0, 255))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_plain_picture_of_any_shape_becomes_its_normalised_level(
     height: int, width: int, size_px: int, level: int
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_row_of_poses_is_followed_to_a_tenth_of_a_millimetre() -> None:
 
 
 @given(st.lists(poses(), min_size=1, max_size=6), st.lists(st.integers(0, 200_000_000), min_size=6, max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_is_asked_joints_stay_within_limits_and_speeds(targets: list[Pose], waits: list[int]) -> None:
     arm, follower = kinematics().arm, JointFollower(sim_arm(), kinematics())
     before, _ = follower.follow(home(), HOME_RAD, 0)
@@ -160,7 +160,7 @@ def test_a_chunk_is_one_spline_that_follows_the_path() -> None:
     st.lists(st.lists(poses(), min_size=1, max_size=12), min_size=1, max_size=4),
     st.lists(st.integers(1_000_000, 300_000_000), min_size=4, max_size=4),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_trajectory_begins_where_the_one_before_it_is(plans: list[list[Pose]], waits: list[int]) -> None:
     planner = TrajectoryPlanner(sim_arm(), kinematics())
     before, _ = planner.plan(path_from(0, [home()] * 3), HOME_RAD, 0)

@@ -43,7 +43,7 @@ def off(found: Pose, wanted: Pose) -> tuple[float, float]:
 
 
 @given(joints_within_limits(margin=0.1), st.tuples(*[st.floats(-0.1, 0.1)] * 7))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_pose_that_the_arm_has_is_found_again_from_near_it(joints: np.ndarray, nudge: tuple[float, ...]) -> None:
     target = kinematics().forward(joints)
     found = kinematics().solve(joints + nudge, target)
@@ -65,7 +65,7 @@ def test_most_poses_are_found_from_the_posture() -> None:
 
 
 @given(joints_within_limits(), st.lists(poses(), min_size=1, max_size=8), st.floats(1e-3, 0.05))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_target_leads_a_joint_out_of_its_limits_or_above_its_speed(
     joints: np.ndarray, targets: list[Pose], dt_s: float
 ) -> None:
@@ -250,7 +250,7 @@ def test_an_arm_with_five_joints_follows_positions(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_damaged_urdf_is_read_or_refused_but_never_crashes(data: st.DataObject) -> None:
     kinematics_spec = sim_arm().kinematics
     assert kinematics_spec is not None

@@ -34,7 +34,7 @@ def test_shorter_sentences_are_padded_on_the_right(tokenizer: PromptTokenizer) -
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_is_either_tokens_within_the_limit_or_a_sentence_of_error(text: str) -> None:
     try:
         tokens = load_once()([text])

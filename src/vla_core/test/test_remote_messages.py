@@ -45,20 +45,20 @@ def decodes(data: bytes) -> bool:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_bytes_are_refused(data: bytes) -> None:
     assert not decodes(data)
 
 
 @given(st.sampled_from([REQUEST, CHUNK, WELCOME]), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_truncated_or_lengthened_message_is_refused(message: bytes, data: st.DataObject) -> None:
     assert not decodes(message[: data.draw(st.integers(0, len(message) - 1))])
     assert not decodes(message + data.draw(st.binary(min_size=1, max_size=9)))
 
 
 @given(st.sampled_from([REQUEST, CHUNK, WELCOME]), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_changed_bytes_give_a_sentence_or_a_whole_message(message: bytes, data: st.DataObject) -> None:
     spoiled = bytearray(message)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -67,7 +67,7 @@ def test_changed_bytes_give_a_sentence_or_a_whole_message(message: bytes, data: 
 
 
 @given(st.sampled_from([REQUEST, CHUNK, WELCOME]), PLAIN, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_value_in_any_field_gives_a_sentence_or_a_whole_message(
     message: bytes, value: Any, data: st.DataObject
 ) -> None:

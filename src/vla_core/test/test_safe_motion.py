@@ -41,7 +41,7 @@ def motion_with(limits: LimitsSpec) -> SafeMotion:
 limit_sets = st.sampled_from([(10.0, 4000.0), (6.0, 600.0), (3.0, 100.0), (1.0, 10.0), (0.3, 1.0), (50.0, 5e4)])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(limit_sets, st.integers(0, 2**32 - 1), st.floats(-6.0, 1.0))
 def test_whatever_is_asked_for_no_command_leaves_the_limits(
     strength: tuple[float, float], seed: int, size_exponent: float
@@ -60,7 +60,7 @@ def test_whatever_is_asked_for_no_command_leaves_the_limits(
     record.assert_within(limits)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(limit_sets, st.lists(st.floats(1e-4, 0.05), min_size=5, max_size=60), st.integers(0, 2**32 - 1))
 def test_commands_at_any_times_keep_the_speed_and_the_workspace(
     strength: tuple[float, float], dts_s: list[float], seed: int
@@ -74,7 +74,7 @@ def test_commands_at_any_times_keep_the_speed_and_the_workspace(
     record.assert_within(limits)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(limit_sets, st.integers(0, 2**32 - 1), st.integers(1, 60))
 def test_at_any_moment_the_arm_can_be_stopped_within_the_limits(
     strength: tuple[float, float], seed: int, when: int

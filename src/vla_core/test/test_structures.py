@@ -251,7 +251,7 @@ def test_greedy_decoding_picks_what_the_whole_sequence_scores_highest(compat: An
 
 def test_a_discrete_model_learns_to_write_the_actions_it_was_shown() -> None:
     model = tiny_model(lively=False, **DISCRETE, chunk_size=2)
-    losses_while_training(model, steps=60)
+    losses_while_training(model, steps=140)
     model.eval()
     target = target_of(model, 2, 1)
     with torch.inference_mode():
