@@ -15,8 +15,11 @@ help: ## tell what the targets do
 setup: ## make this machine able to build, test and run the suite
 	@scripts/setup.bash
 
-demo: setup ## simulated arm, cameras, sentences, model, guarded motion (VIEW=1 opens a window)
-	@$(ENV) python -m demo $(if $(VIEW),--view) $(DEMO_ARGS)
+# Whatever the sentence holds, neither make nor the shell reads it: it travels in the environment.
+unexport INSTRUCTION
+demo: export VLA_DEMO_INSTRUCTION := $(value INSTRUCTION)
+demo: setup ## a trained policy does what it is told, on a simulated table (INSTRUCTION="...", VIEW=1 opens a window)
+	@$(ENV) python -m demo --instruction="$$VLA_DEMO_INSTRUCTION" $(if $(VIEW),--view) $(DEMO_ARGS)
 
 test: setup ## all tests: colcon test for each package, then tests/
 	@scripts/test.bash

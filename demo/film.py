@@ -30,28 +30,24 @@ class Film:
 
     def __init__(self, rate_hz: float) -> None:
         self._rate_hz = rate_hz
-        self._frames: list[tuple[Rgb, str]] = []
-
-    def __len__(self) -> int:
-        return len(self._frames)
+        self._frames: list[tuple[Mapping[str, Rgb], str]] = []
 
     def add(self, pictures: Mapping[str, Rgb], caption: str) -> None:
-        """Add the pictures of all cameras at one moment, static camera on the left."""
-        names = sorted(pictures, key=lambda name: (name != "static", name))
-        scaled = [_scaled(pictures[name], HEIGHT_PX) for name in names]
-        self._frames.append((np.concatenate(scaled, axis=1), caption))
+        """Add the pictures of all cameras at one moment."""
+        self._frames.append((pictures, caption))
 
     def write_video(self, path: Path) -> None:
         """Write an H.264 video; written beside and renamed, so a broken film never stands under its name."""
         partial = path.with_name(f".{path.name}")
         with av.open(str(partial), "w", format="mp4") as container:
             stream = container.add_stream("libx264", rate=Fraction(self._rate_hz).limit_denominator(1000))
-            first = _captioned(*self._frames[0])
+            pictures, caption = self._frames[0]
+            first = _captioned(_side_by_side(pictures, HEIGHT_PX), caption)
             stream.width, stream.height = first.width, first.height
             stream.pix_fmt = "yuv420p"
-            for picture, caption in self._frames:
-                frame = av.VideoFrame.from_ndarray(np.asarray(_captioned(picture, caption)), format="rgb24")
-                container.mux(stream.encode(frame))
+            for pictures, caption in self._frames:
+                picture = _captioned(_side_by_side(pictures, HEIGHT_PX), caption)
+                container.mux(stream.encode(av.VideoFrame.from_image(picture)))
             container.mux(stream.encode(None))
         partial.replace(path)
 
@@ -69,9 +65,13 @@ class Film:
     def _row(self, caption: str) -> Image.Image:
         pictures = [picture for picture, said in self._frames if said == caption]
         chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, COLUMNS).round().astype(int)]
-        return _captioned(
-            np.concatenate([_scaled(picture, SHEET_HEIGHT_PX) for picture in chosen], axis=1), caption
-        )
+        return _captioned(np.concatenate([_side_by_side(p, SHEET_HEIGHT_PX) for p in chosen], axis=1), caption)
+
+
+def _side_by_side(pictures: Mapping[str, Rgb], height_px: int) -> Rgb:
+    """Join the pictures of all cameras, static camera on the left."""
+    names = sorted(pictures, key=lambda name: (name != "static", name))
+    return np.concatenate([_scaled(pictures[name], height_px) for name in names], axis=1)
 
 
 def _scaled(picture: Rgb, height_px: int) -> Rgb:

@@ -4,9 +4,6 @@
 ros2 launch vla_policy_node robot.launch.py sim:=true command_enabled:=true
 """
 
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -24,6 +21,7 @@ from vla_policy_node.launch_support import (
 
 # Holds in the source tree and in both kinds of install: config/ lies beside launch/.
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+MODELS = CONFIG.parent / "models"
 # Where SROS 2 looks for this node's certificate (docs/security.md); without ROS_SECURITY_ENABLE only a name.
 ENCLAVE = "/vla/policy_node"
 
@@ -36,7 +34,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "checkpoint",
         default_value="",
-        description="Directory of the checkpoint; empty with sim:=true makes an UNTRAINED one",
+        description="Directory of the checkpoint; empty with sim:=true takes the trained one that ships",
     ),
     DeclareLaunchArgument(
         "policy_server",
@@ -67,15 +65,7 @@ ARGUMENTS = [
 ]
 
 
-def untrained_checkpoint(spec: Path) -> Path:
-    """Make an untrained checkpoint for the simulated robot; return its directory."""
-    directory = Path(tempfile.mkdtemp(prefix="vla_")) / "untrained_checkpoint"
-    maker = [sys.executable, "-m", "vla_training.init_checkpoint", "--robot", str(spec), "--out", str(directory)]
-    subprocess.run(maker, check=True)
-    return directory
-
-
-def checkpoint_path(checkpoint: str, spec: Path, is_simulated: bool, policy_server: str) -> str:
+def checkpoint_path(checkpoint: str, is_simulated: bool, policy_server: str) -> str:
     """Return the checkpoint to load; a real robot never gets one that nobody has named."""
     if checkpoint or policy_server:
         return checkpoint
@@ -84,7 +74,13 @@ def checkpoint_path(checkpoint: str, spec: Path, is_simulated: bool, policy_serv
             "checkpoint:= is missing; give the directory of a checkpoint (make an untrained one with "
             "'ros2 run vla_training init_checkpoint --robot SPEC --out DIR')"
         )
-    return str(untrained_checkpoint(spec))
+    shipped = MODELS / "tabletop"
+    if not (shipped / "model.yaml").is_file():
+        raise FileNotFoundError(
+            f"checkpoint:= is empty, and the one that ships for the simulated robot is not in {shipped}; "
+            "get models/tabletop of the repository and build again, or give the directory of a checkpoint"
+        )
+    return str(shipped)
 
 
 def start_nodes(context: LaunchContext) -> list:
@@ -108,7 +104,7 @@ def start_nodes(context: LaunchContext) -> list:
                 value("params_file"),
                 {
                     "robot_spec": str(spec),
-                    "checkpoint": checkpoint_path(value("checkpoint"), spec, is_simulated, value("policy_server")),
+                    "checkpoint": checkpoint_path(value("checkpoint"), is_simulated, value("policy_server")),
                     "policy_server": value("policy_server"),
                     "policy_keys": value("policy_keys"),
                     "device": value("device"),

@@ -17,6 +17,8 @@ setup(
         (f"share/{package_name}/config/robots", glob("../../config/robots/*.[yu]*")),  # specs and URDFs
         (f"share/{package_name}/config/rviz", glob("../../config/rviz/*.rviz")),
         (f"share/{package_name}/config/foxglove", glob("../../config/foxglove/*.json")),
+        (f"share/{package_name}/models/tabletop", glob("../../models/tabletop/*.*")),
+        (f"share/{package_name}/models/tabletop/backbone", glob("../../models/tabletop/backbone/*.*")),
     ],
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},
