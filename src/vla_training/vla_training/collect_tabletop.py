@@ -77,6 +77,7 @@ def collect(
             f"seed {VALIDATION_SEED}, from which those for validation are counted"
         )
     _write_card(out, plan)
+    _require_same_lessons(out / LESSONS_FILE, plan, {"lessons": lessons, "validation": validation, "seed": seed})
     splits = {"training": range(seed, seed + lessons)}
     if validation:
         splits["validation"] = range(VALIDATION_SEED + seed, VALIDATION_SEED + seed + validation)
@@ -116,26 +117,29 @@ def _write_card(out: Path, plan: LessonPlan) -> None:
     path = out / DATASET_FILE
     if path.exists() and DatasetCard.load(out) != card:
         raise ConfigError(f"{path}: this folder holds another dataset. Give another --out")
-    _require_same_lessons(out / LESSONS_FILE, plan)
     write_yaml(path, to_plain(card))
 
 
-def _require_same_lessons(path: Path, plan: LessonPlan) -> None:
+def _require_same_lessons(path: Path, plan: LessonPlan, counts: dict[str, int]) -> None:
     """Refuse to mix lessons of two kinds in one folder; note what kind they are."""
-    pupil = {} if plan.pupil is None else {**checkpoint_identity(plan.pupil), "pupil_share": plan.pupil_share}
+    pupil = None
+    if plan.pupil is not None:
+        pupil = {**checkpoint_identity(plan.pupil), "share": plan.pupil_share}
     kind = {
+        **counts,
         "num_tasks": plan.num_tasks,
         "size_px": plan.size_px,
         "randomise": list(plan.randomise),
-        "pupil": pupil or None,
+        "pupil": pupil,
     }
     found = read_yaml(path) if path.exists() else kind
-    if found != kind:
-        wrong = next(key for key in kind if not isinstance(found, dict) or found.get(key) != kind[key])
-        there = found.get(wrong) if isinstance(found, dict) else found
-        raise ConfigError(
-            f"{path}: the lessons there have {wrong} = {there!r}, these have {kind[wrong]!r}. Give another --out"
-        )
+    found = found if isinstance(found, dict) else {}
+    for key, wanted in kind.items():
+        if found.get(key) != wanted:
+            raise ConfigError(
+                f"{path}: the lessons there have {key} = {found.get(key)!r}, these have {wanted!r}. "
+                "Give another --out"
+            )
     write_yaml(path, kind)
 
 
