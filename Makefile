@@ -5,7 +5,9 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test nightly check bench clean
+.PHONY: help setup demo demonstrations test nightly check bench clean
+
+EPISODES ?= 3
 
 ENV := set +u; source scripts/env.bash; set -u;
 
@@ -20,6 +22,13 @@ unexport INSTRUCTION
 demo: export VLA_DEMO_INSTRUCTION := $(value INSTRUCTION)
 demo: setup ## a trained policy does what it is told, on a simulated table (INSTRUCTION="...", VIEW=1 opens a window)
 	@$(ENV) python -m demo --instruction="$$VLA_DEMO_INSTRUCTION" $(if $(VIEW),--view) $(DEMO_ARGS)
+
+demonstrations: setup ## the experts' bags in episodes/, and a dataset of them (EPISODES=3 of each task)
+	@$(ENV) python -m vla_sim.demonstration_bags --out episodes --episodes $(EPISODES) --workers "$$(nproc)"
+	# Exit status 2: all was done, and there is something to look at.
+	python -m vla_training.bag_to_dataset episodes --robot episodes/robot.yaml --out datasets/demonstrations \
+	    --validation-every 10 --workers "$$(nproc)" || [ $$? -eq 2 ]
+	python -m vla_training.inspect_dataset datasets/demonstrations || [ $$? -eq 2 ]
 
 test: setup ## all tests: colcon test for each package, then tests/
 	@scripts/test.bash

@@ -3,8 +3,6 @@
 
 import numpy as np
 
-from vla_sim.tasks import task_named
-
 STILL_S = 0.4
 """The arm stands still for so long before the first action and after the last one."""
 
@@ -15,6 +13,8 @@ def sentence_of(task: str, seed: int) -> str:
     Raises:
         VlaError: There is no such task.
     """
+    from vla_sim.tasks import task_named  # MuJoCo, which must not be imported before its backend is chosen
+
     sentences = task_named(task).sentences
     return sentences[int(np.random.default_rng(seed).integers(len(sentences)))]
 

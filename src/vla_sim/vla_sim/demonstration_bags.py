@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bags = record_demonstrations(
             options.out,
             RobotSpec.load(options.robot),
-            options.tasks,
+            options.tasks or _all_tasks(),
             episodes=options.episodes,
             seed=options.seed,
             storage=options.storage,
@@ -115,6 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{len(bags)} bags in {options.out}, {time.monotonic() - began_s:.0f} s; their robot spec is {ROBOT_FILE}"
     )
     return 0
+
+
+def _all_tasks() -> list[str]:
+    from vla_sim.tasks import TASKS
+
+    return list(TASKS)
 
 
 def _check(spec: RobotSpec, tasks: Sequence[str], episodes: int) -> None:
@@ -155,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="demonstration_bags", description=(__doc__ or "").split("\n", maxsplit=1)[0]
     )
     add = parser.add_argument
-    add("--tasks", nargs="+", required=True, metavar="TASK", help="for example open_drawer lift_red_block")
+    add("--tasks", nargs="+", default=[], metavar="TASK", help="for example open_drawer (default: all)")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the bags")
     add("--robot", type=Path, default=Path("config/robots/sim_arm.yaml"), metavar="SPEC.yaml")
     add("--episodes", type=int, default=1, help="bags of each task (default: %(default)s)")
