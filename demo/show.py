@@ -66,7 +66,8 @@ class Show:
             VlaError: One of them does not come up.
         """
         watcher = self._watcher
-        self._start_process("simulator", "vla_sim.sim_node", task=scene.task, seed=scene.seed, view=view)
+        fit_for = {"task": scene.task} if scene.task else {}  # on a command line, a parameter cannot be empty
+        self._start_process("simulator", "vla_sim.sim_node", seed=scene.seed, view=view, **fit_for)
         self._start_process(
             "policy_node",
             "vla_policy_node.policy_node",
