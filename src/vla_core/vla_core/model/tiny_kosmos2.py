@@ -156,7 +156,8 @@ def _balance(model: Any) -> None:
     vision, resampler, words = model.vision_model.model, model.image_to_text_projection, model.text_model.model
     nn.init.normal_(vision.embeddings.position_embedding.weight)
     width = resampler.latent_query.shape[-1]
-    nn.init.normal_(resampler.latent_query, std=_SHARPNESS)
+    nn.init.normal_(resampler.latent_query)  # it is also read itself, beside the patches
+    resampler.x_attn.q_proj.weight.mul_(_SHARPNESS)
     nn.init.normal_(resampler.dense.weight)  # it reads vectors of unit length
     nn.init.normal_(resampler.x_attn.out_proj.weight, std=1.0 / width)  # the language model scales by sqrt(width)
     nn.init.normal_(words.embed_tokens.weight, std=width**-0.5)
