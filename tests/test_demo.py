@@ -67,9 +67,11 @@ def test_without_a_sentence_three_are_said_that_can_be_done_in_one_scene() -> No
     for text in ("", " ", ";", " ; ;; "):
         assert lines_of(text) == lines_of(SENTENCES)
     lines = lines_of("")
-    state = draw_start(scene_for(lines).seed, lines[0].task.start).tabletop
-    assert len(lines) == 3
-    assert all(is_possible(line.task, state) for line in lines)
+    tasks = [line.task for line in lines]
+    state = draw_start(scene_for(lines).seed, tasks[0].start).tabletop
+    assert tasks == [TASKS["open_drawer"], TASKS["move_slider_right"], TASKS["close_drawer"]]
+    assert [is_possible(task, state) for task in tasks] == [True, True, False]
+    assert is_possible(tasks[2], replace(state, drawer_m=0.12))
 
 
 def test_semicolons_separate_and_exact_phrasings_are_known() -> None:
