@@ -125,7 +125,7 @@ fingerprint() {
 sources_fingerprint() {
     find src -name package.xml -o -name setup.py -o -name CMakeLists.txt -o -path '*vla_msgs*' -type f |
         LC_ALL=C sort | xargs sha256sum
-    find launch config src -type f -not -path '*/__pycache__/*' -not -path '*/.*/*' -not -path '*.egg-info/*' |
+    find launch config models src -type f -not -path '*/__pycache__/*' -not -path '*/.*/*' -not -path '*.egg-info/*' |
         LC_ALL=C sort
 }
 
