@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the tables of docs/results.md from the numbers in docs/results/: `python scripts/update_results.py [--check]`.
+"""Write the tables of docs/results.md from the numbers in docs/results/.
 
-The page is prose with tables between `<!-- NAME -->` and `<!-- /NAME -->`. Each table comes from one `results.json`
-of an evaluation, copied to docs/results/NAME.json, so that no number is typed. `--check` only compares.
+The page is prose with tables between `<!-- NAME -->` and `<!-- /NAME -->`. Each comes from one `results.json` of
+an evaluation, copied to docs/results/NAME.json, so that no number is typed.
 """
 
 import argparse
@@ -44,7 +44,9 @@ def chains(found: dict[str, Any]) -> Rows:
     """Return how many tasks of five are done in a row."""
     numbers = found["chains"]
     length = numbers["average_length"]
-    rows = [[name.replace("SR_", "") + " in a row", percent(rate)] for name, rate in numbers["success_rates"].items()]
+    rows = [
+        [name.replace("SR_", "") + " in a row", percent(rate)] for name, rate in numbers["success_rates"].items()
+    ]
     mean = f"{length['value']:.2f} ({length['low']:.2f}-{length['high']:.2f})"
     return [["chains of five", f"{numbers['chains']} chains"], *rows, ["**Avg. Len**", f"**{mean}**"]]
 
@@ -57,7 +59,10 @@ def obeyed(found: dict[str, Any]) -> Rows:
         "other_task_first": "another task",
         "task_without_meaning": "any task, after a sentence without meaning",
     }
-    return [["came true first", "share"], *([text, percent(shares[key]["success_rate"])] for key, text in names.items())]
+    return [
+        ["came true first", "share"],
+        *([text, percent(shares[key]["success_rate"])] for key, text in names.items()),
+    ]
 
 
 def ablation(found: list[dict[str, Any]]) -> Rows:

@@ -57,7 +57,9 @@ def test_an_untrained_model_sees_what_a_picture_shows(size: TinyKosmos2Config, t
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_picture_tokens_are_unlike_each_other_and_as_large_as_words(size: TinyKosmos2Config, tmp_path: Path) -> None:
+def test_picture_tokens_are_unlike_each_other_and_as_large_as_words(
+    size: TinyKosmos2Config, tmp_path: Path
+) -> None:
     model = small_model(tmp_path, size)
     images = random_images(2, 1, size_px=size.image_size_px)
     with torch.inference_mode():

@@ -36,7 +36,7 @@ class TabletopState:
     held: str | None
 
     def to_scalars(self) -> tuple[list[str], list[float]]:
-        """Return names and values: ``drawer``, ``slider``, ``button``, ``button_down``, ``light``, and per block its pose and hold.
+        """Return names and values: ``drawer``, ``slider``, ``button``, ``button_down``, ``light``, and of blocks.
 
         A block ``red_block`` gives ``red_block/x`` ... ``red_block/qw`` (metres, unit quaternion) and
         ``red_block/held`` (0 or 1).
