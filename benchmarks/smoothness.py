@@ -30,8 +30,8 @@ from vla_core.schedules import ChunkSchedule, make_schedule
 from vla_core.types import ActionChunk
 from vla_core.units import NS_PER_S
 from vla_sim.arm_goals import PoseGoal
-from vla_sim.experts.feedback import FeedbackExpert
 from vla_sim.experts.catalogue import make_expert
+from vla_sim.experts.feedback import FeedbackExpert
 from vla_sim.tabletop import Tabletop
 from vla_sim.task_state import TabletopState
 from vla_sim.tasks import task_named
