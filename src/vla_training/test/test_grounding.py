@@ -244,6 +244,17 @@ def test_a_tiny_model_learns_to_point(config: Path, tmp_path: Path) -> None:
     assert all(0 <= row["grounding_hits"] <= 1 and row["grounding"] > 0 for row in validation)
 
 
+def test_pointing_at_patches_is_learned_too_and_is_no_part_of_a_checkpoint(
+    config: Path, four_steps: Path, tmp_path: Path
+) -> None:
+    wanted = ("grounding.pointing=true", "optimization.max_steps=40", "optimization.learning_rate=3e-3")
+    assert train(config, tmp_path / "run", *wanted) == 0
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    found = [row["pointing"] for row in rows if row["kind"] == "training"]
+    assert sum(found[-5:]) / 5 < 0.6 * found[0]
+    assert weights(tmp_path / "run").keys() == weights(four_steps).keys()
+
+
 def test_two_steps_and_two_more_are_four(config: Path, four_steps: Path, tmp_path: Path) -> None:
     assert train(config, tmp_path / "two", "optimization.max_steps=2") == 0
     assert train(config, tmp_path / "two", "--resume") == 0

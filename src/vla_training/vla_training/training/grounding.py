@@ -68,18 +68,27 @@ class GroundingLoss(nn.Module):
             points_BTCK2: Shares (u, v) of width and height; NaN and points outside are left out.
         """
         logits_BTCKG = self.projection(features_BTE.to(self.projection.weight.dtype)).unflatten(-1, self._shape)
-        is_shown = is_in_picture(points_BTCK2)
-        column_row = (points_BTCK2.nan_to_num() * self._cells).long().clamp(0, self._cells - 1)
-        column, row = column_row.unbind(-1)
-        labels = (row * self._cells + column).masked_fill(~is_shown, -100)
+        labels, count = cell_labels(points_BTCK2, self._cells)
         entropy = functional.cross_entropy(
             logits_BTCKG.flatten(0, -2).float(), labels.flatten(), ignore_index=-100, reduction="sum"
         )
-        count = is_shown.sum().clamp(min=1)
         guess = logits_BTCKG.detach().argmax(dim=-1)
-        away = torch.hypot((guess % self._cells - column).float(), (guess // self._cells - row).float())
-        hits = ((away <= _NEAR) & is_shown).sum() / count
+        columns, rows = guess % self._cells - labels % self._cells, guess // self._cells - labels // self._cells
+        is_near = torch.hypot(columns.float(), rows.float()) <= _NEAR
+        hits = (is_near & (labels >= 0)).sum() / count
         return Grounding(entropy / count, hits)
+
+
+def cell_labels(points: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Return the number (...) of the cell that each point lies in, row by row, and how many points that are.
+
+    Args:
+        points: (..., 2) shares of width and height; a point that is not in the picture gets the label -100.
+        cells: Along a side of the picture.
+    """
+    is_shown = is_in_picture(points)
+    column, row = (points.nan_to_num() * cells).long().clamp(0, cells - 1).unbind(-1)
+    return (row * cells + column).masked_fill(~is_shown, -100), is_shown.sum().clamp(min=1)
 
 
 def is_in_picture(points: Tensor) -> Tensor:

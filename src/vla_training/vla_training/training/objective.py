@@ -19,6 +19,7 @@ from vla_core.model.vla import VlaModel
 from vla_core.model.windows import Windows
 from vla_training.training.cotraining import answer_loss
 from vla_training.training.grounding import GroundingLoss
+from vla_training.training.pointing import PointingLoss
 
 
 class Objective(nn.Module):
@@ -29,6 +30,7 @@ class Objective(nn.Module):
         regulariser: For ``loss.language_weight``.
         answer_weight: Weight of the cross-entropy of answers, where questions are given.
         grounding: Loss of the named points, which every batch must have then.
+        pointing: A further one, beside ``grounding``.
     """
 
     def __init__(
@@ -37,11 +39,12 @@ class Objective(nn.Module):
         regulariser: LanguageRegulariser | None = None,
         answer_weight: float = 0.0,
         grounding: GroundingLoss | None = None,
+        pointing: PointingLoss | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.regulariser = regulariser
-        self.grounding = grounding
+        self.grounding, self.pointing = grounding, pointing
         self._answer_weight = answer_weight
 
     def forward(
@@ -93,11 +96,12 @@ class Objective(nn.Module):
         """Return the loss with the named points' part, and that part as its share of the whole step's mean."""
         assert self.grounding is not None and features_BTE is not None, "TrainConfig refuses this"
         found, share = self.grounding(features_BTE, batch["points"]), batch["points_share"]
-        return {
-            "loss": total + self.grounding.weight * share * found.loss,
-            "grounding": (share * found.loss).detach(),
-            "grounding_hits": share * found.hits,
-        }
+        numbers = {"grounding": (share * found.loss).detach(), "grounding_hits": share * found.hits}
+        loss = found.loss
+        if self.pointing is not None:
+            pointed = self.pointing(features_BTE, batch["points"])
+            loss, numbers["pointing"] = loss + pointed, (share * pointed).detach()
+        return {"loss": total + self.grounding.weight * share * loss, **numbers}
 
 
 def weight_of(is_valid: Tensor, config: ModelConfig) -> float:

@@ -30,6 +30,7 @@ from vla_training.training.loop import Course, Learner, TrainingError, steps
 from vla_training.training.metrics_log import MetricsLog, plot_curves, read_metrics
 from vla_training.training.objective import Objective
 from vla_training.training.optimizer import build_optimizer
+from vla_training.training.pointing import PointingLoss
 from vla_training.training.preparation import Preparation
 from vla_training.training.questions import Questions
 from vla_training.training.run_folder import RunFolder
@@ -188,6 +189,7 @@ def _learner(prepared: Preparation, fabric: Fabric) -> Learner:
         _regulariser(prepared),
         config.cotraining.weight if config.cotraining else 0.0,
         _grounding(prepared),
+        _pointing(prepared),
     )
     module = fabric.setup_module(objective.train())
     optimizer: Any = fabric.setup_optimizers(build_optimizer(module, config.optimization))
@@ -228,6 +230,22 @@ def _grounding(prepared: Preparation) -> GroundingLoss | None:
         cells=config.cells,
         weight=config.weight,
     )
+
+
+def _pointing(prepared: Preparation) -> PointingLoss | None:
+    config, model = prepared.config.grounding, prepared.config.model
+    if config is None or not config.pointing:
+        return None
+    backbone = prepared.start.model.backbone
+    try:
+        return PointingLoss(
+            backbone,
+            in_size=backbone.embed_dim * model.num_lrn_tokens,
+            num_cameras=len(model.cameras),
+            num_slots=next(iter(prepared.sources.named_points.values())).num_slots,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _questions(prepared: Preparation, fabric: Fabric) -> Questions | None:

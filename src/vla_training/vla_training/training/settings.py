@@ -181,10 +181,12 @@ class GroundingConfig:
     Attributes:
         weight: Of its cross-entropy beside the policy's loss.
         cells: Along each side of a picture.
+        pointing: Whether [LRN] must also agree with the patch that shows the thing, at the same weight.
     """
 
     weight: float = 0.3
     cells: int = 12
+    pointing: bool = False
 
     def __post_init__(self) -> None:
         if self.weight <= 0 or not 2 <= self.cells <= 64:

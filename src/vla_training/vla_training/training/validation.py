@@ -18,7 +18,7 @@ from vla_training.training.objective import weight_of
 
 MEAN = "mean"
 """Name of the mean over sources."""
-_OF_POINTS = ("grounding", "grounding_hits")
+_OF_POINTS = ("grounding", "grounding_hits", "pointing")
 
 
 class Validation:
