@@ -11,51 +11,52 @@ from vla_sim.task_state import TabletopState
 
 CLEAR_M = 0.08
 _PUT_BACK_M = 0.05
-_BETWEEN_M = np.array(
-    [0.022, 0.03, 0.045]
-)  # of the TCP, along the tool's axes: a block this near is between the fingers
+_BETWEEN_M = np.array([0.014, 0.03, 0.04])  # along the tool's axes, of a block between the fingers
+_LOW_M = 0.005
+_TURN_WIDTH_RAD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:
-    """How to come down to a place.
+    """A funnel over a place: the further aside or turned away, the higher the tool must be.
+
+    Its wall is continuous, so that states that look alike ask for like motions: a policy that learns from examples
+    gives the mean of what it has seen nearby, and the mean of up and down is to stay.
 
     Attributes:
-        height_m: How far above the place to be before going down.
-        near_m: How far to the side the tool may be at the place; higher up it may be further.
-        near_rad: How far it may still have to turn.
-        lost_m: Low and further to the side than this, the tool rises before it travels.
+        height_m: How far above the place the funnel begins.
+        near_m: How far aside the tool may be at the place itself.
+        near_rad: How far it may still have to turn there.
+        width_m: From ``near_m`` on, the distance aside over which the wall rises to its full height.
         speed: Of going down, as in ``Aim``.
     """
 
     height_m: float = CLEAR_M
-    near_m: float = 0.012
-    near_rad: float = 0.2
-    lost_m: float = 0.03
+    near_m: float = 0.006
+    near_rad: float = 0.1
+    width_m: float = 0.03
     speed: float = 0.8
 
 
 def over_and_down(place: Pose, pose: Pose, gripper_open: float, descent: Descent) -> Aim:
-    """Return the aim of a tool that comes to a place from above.
+    """Return the aim of a tool that comes to a place through a funnel above it.
 
     Args:
         place: Where the tool shall be.
         pose: Where it is.
         gripper_open: 0 or 1.
-        descent: How to come down.
+        descent: The funnel.
     """
     aside_m = float(np.linalg.norm(pose.position_m[:2] - place.position_m[:2]))
     above_m = float(pose.position_m[2] - place.position_m[2])
-    may_turn_rad = descent.near_rad + 4.0 * max(0.0, above_m - 0.04)
-    is_over = aside_m < descent.near_m + 0.15 * max(0.0, above_m) and angle_rad(pose, place) < may_turn_rad
-    if is_over:
-        return Aim(place, gripper_open, descent.speed)
-    over = _at(place, place.position_m[2] + descent.height_m)
-    if above_m < 0.6 * descent.height_m and aside_m > descent.lost_m:
-        share = np.clip(above_m / descent.height_m, 0.0, 1.0) ** 2
-        sideways = pose.position_m[:2] + share * (place.position_m[:2] - pose.position_m[:2])
-        return Aim(Pose(np.array([*sideways, over.position_m[2]]), pose.rotation), gripper_open)
-    return Aim(over, gripper_open)
+    turned = (angle_rad(pose, place) - descent.near_rad) / _TURN_WIDTH_RAD
+    share = np.clip(max((aside_m - descent.near_m) / descent.width_m, turned), 0.0, 1.0)
+    wall_m = float(share) * descent.height_m
+    # Outside of the funnel the way leads up first, and sideways as far as the height allows.
+    free = float(np.clip(above_m / wall_m, 0.0, 1.0)) ** 2 if wall_m > _LOW_M else 1.0
+    sideways = pose.position_m[:2] + free * (place.position_m[:2] - pose.position_m[:2])
+    aim = Pose(np.array([*sideways, place.position_m[2] + wall_m]), place.rotation)
+    return Aim(aim, gripper_open, 1.0 if share > 0.5 else descent.speed)
 
 
 def risen(pose: Pose, rise_m: float) -> Pose:

@@ -47,7 +47,7 @@ def push(block: str, sign: float) -> Skill:
             onwards = pointing_down([x, pose.position_m[1] + sign * 0.05, pose.position_m[2]], across)
             wanted = Aim(onwards, CLOSED, 0.7)
         else:
-            wanted = over_and_down(beside, pose, CLOSED, Descent(near_m=0.014, near_rad=0.3))
+            wanted = over_and_down(beside, pose, CLOSED, Descent(near_m=0.01, near_rad=0.15))
         return closed_unless_around_a_block(wanted, state, pose)
 
     return aim
@@ -70,7 +70,7 @@ def stack(upper: str, lower: str) -> Skill:
         is_stacked = above_m < 0.007 and _aside_m(held, base) < 1.5 * _STACKED_NEAR_M
         if is_stacked:
             return Aim(pose, OPEN)
-        near = Descent(height_m=0.07, near_m=_STACKED_NEAR_M, near_rad=0.25, lost_m=0.02, speed=0.6)
+        near = Descent(height_m=0.07, near_m=0.004, speed=0.6)
         return over_and_down(place, pose, CLOSED, near)
 
     return aim

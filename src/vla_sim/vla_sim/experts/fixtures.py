@@ -31,9 +31,7 @@ def open_drawer() -> Skill:
             pulled = pointing_down([x, pose.position_m[1] - 0.05, z + 0.002], across_y(pose))
             wanted = Aim(pulled, CLOSED, 0.8)
         else:
-            wanted = over_and_down(
-                hook, pose, CLOSED, Descent(height_m=0.06, near_m=0.008, near_rad=0.2, speed=0.7)
-            )
+            wanted = over_and_down(hook, pose, CLOSED, Descent(height_m=0.06, near_m=0.005, speed=0.7))
         return closed_unless_around_a_block(wanted, state, pose)
 
     return aim
@@ -51,7 +49,7 @@ def close_drawer() -> Skill:
         if is_before and pose.position_m[2] < z + 0.02:
             wanted = Aim(pointing_down([x, pose.position_m[1] + 0.05, z + 0.004], along_y(pose)), CLOSED, 0.8)
         else:
-            descent = Descent(height_m=0.07, near_m=0.018, near_rad=0.35)
+            descent = Descent(height_m=0.07, near_m=0.01, near_rad=0.2)
             wanted = over_and_down(before, pose, CLOSED, descent)
         return closed_unless_around_a_block(wanted, state, pose)
 
@@ -73,7 +71,7 @@ def move_slider(sign: float) -> Skill:
         if is_astride and pose.position_m[2] < _KNOB_HEIGHT_M + 0.012:
             onwards = pointing_down([x, pose.position_m[1] + sign * 0.05, _KNOB_HEIGHT_M], along)
             return Aim(onwards, OPEN, 0.8)
-        return over_and_down(astride, pose, OPEN, Descent(height_m=0.09, near_m=0.014))
+        return over_and_down(astride, pose, OPEN, Descent(height_m=0.09, near_m=0.008))
 
     return aim
 
@@ -88,7 +86,7 @@ def press_button(is_on: bool) -> Skill:
         if state.is_light_on == is_on or state.is_button_down:
             wanted = Aim(pointing_down([x, y, z + CLEAR_M], yaw), CLOSED)
         else:
-            wanted = over_and_down(pressed, pose, CLOSED, Descent(near_m=0.014, near_rad=0.4, speed=0.6))
+            wanted = over_and_down(pressed, pose, CLOSED, Descent(near_m=0.008, near_rad=0.2, speed=0.6))
         return closed_unless_around_a_block(wanted, state, pose)
 
     return aim

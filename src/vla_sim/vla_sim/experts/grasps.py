@@ -76,4 +76,4 @@ def pick_up(block: str, state: TabletopState, pose: Pose) -> Aim:
     )
     if is_at_it:
         return Aim(grasp, CLOSED)
-    return over_and_down(grasp, pose, OPEN, Descent(height_m=0.09, near_m=0.008))
+    return over_and_down(grasp, pose, OPEN, Descent(height_m=0.09, near_m=0.005))
