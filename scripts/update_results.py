@@ -2,12 +2,15 @@
 """Write the tables of docs/results.md from the numbers in docs/results/.
 
 The page is prose with tables between `<!-- NAME -->` and `<!-- /NAME -->`. Each comes from one `results.json` of
-an evaluation, copied to docs/results/NAME.json, so that no number is typed.
+an evaluation, copied to docs/results/NAME.json, so that no number is typed:
+
+    python scripts/update_results.py --take evaluation    # evaluation/NAME/results.json and pictures
 """
 
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, NUMBERS = DOCS / "results.md", DOCS / "results"
+PICTURES = ("tasks/failures.jpg", "confusion/confusion.png")
 Rows = list[list[str]]
 
 
@@ -104,13 +108,34 @@ def updated(page: str) -> str:
     return page
 
 
+def take(evaluations: Path) -> None:
+    """Copy the numbers and pictures of finished evaluations to where the page has its own from."""
+    NUMBERS.mkdir(exist_ok=True)
+    sources = {name: evaluations / name / "results.json" for name in TABLES}
+    found = {name: source for name, source in sources.items() if source.exists()}
+    if not found:
+        raise SystemExit(f"{evaluations}: no evaluation; expected {', '.join(map(str, sources.values()))}")
+    for name, source in found.items():
+        shutil.copyfile(source, NUMBERS / f"{name}.json")
+    for picture in (evaluations / name for name in PICTURES):
+        if picture.exists():
+            shutil.copyfile(picture, NUMBERS / picture.name)
+    print(f"taken: {', '.join(found)}")
+
+
 def main() -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="only tell whether the page is up to date")
+    parser.add_argument(
+        "--take", type=Path, metavar="DIR", help="first take the numbers from DIR/NAME/results.json"
+    )
+    options = parser.parse_args()
+    if options.take:
+        take(options.take)
     found = PAGE.read_text(encoding="utf-8")
     wanted = updated(found)
-    if parser.parse_args().check:
+    if options.check:
         if found != wanted:
             print(f"{PAGE} is not what docs/results/ says; run scripts/update_results.py", file=sys.stderr)
         return int(found != wanted)

@@ -48,7 +48,7 @@ def test_variants_share_runs_and_are_not_done_twice(dataset: Path, tmp_path: Pat
     ]
     plan, out = write_plan(tmp_path, dataset, rows), tmp_path / "out"
     assert main([str(plan), "--out", str(out)]) == 0
-    assert [row["name"] for row in json.loads((out / "table.json").read_text())] == [row["name"] for row in rows]
+    assert [row["name"] for row in json.loads((out / "results.json").read_text())] == [row["name"] for row in rows]
     assert (out / "table.md").read_text().count("\n") == 2 + len(rows)
     runs = sorted(path.name for path in (out / "runs").iterdir())
     assert runs == ["as_it_is", "window_1"], "late chunks are the first row's policy"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_models import tiny_checkpoint
 
 from vla_core.actions.action_space import ActionSpace
@@ -226,6 +227,7 @@ def test_the_command_writes_numbers_page_and_films_and_goes_on_after_a_kill(
     assert len(numbers["videos"]) == 2
     assert all((tmp_path / video).stat().st_size > 1000 for video in numbers["videos"])
     assert numbers["videos"][0] in (tmp_path / "report.html").read_text()
+    assert Image.open(tmp_path / "failures.jpg").height > 2 * 144, "two films, one below the other"
     capsys.readouterr()
     assert main([*command, "--latency-ms", "100"]) == 1
     assert "latency_ms = 0.0, this one has 100.0. Choose another --out" in capsys.readouterr().err

@@ -123,7 +123,7 @@ def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
         ]
         for row in rows
     ]
-    write_json(out / "table.json", list(rows))
+    write_json(out / "results.json", list(rows))
     lines = [head, ["---", "---:", "---:", "---:"], *cells]
     write_whole(out / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
     write_page(out / "table.html", "Ablation", [Section("Variants", [Table(head, cells)])])

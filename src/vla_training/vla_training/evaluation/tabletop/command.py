@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from PIL import Image
+
 from vla_core.checkpoint import CARD
 from vla_core.checkpoint_card import CheckpointCard
 from vla_core.config import load_config
@@ -14,10 +16,10 @@ from vla_core.errors import VlaError
 from vla_core.schedules import ScheduleName
 from vla_core.whole_file import write_json
 from vla_training.evaluation.tabletop.evaluation import Bench, CheckpointPolicy, evaluate_tabletop
-from vla_training.evaluation.tabletop.films import Film, failures, film_failures
-from vla_training.evaluation.tabletop.page import write_tabletop_page
+from vla_training.evaluation.tabletop.films import Film, failures, film_failures, gallery
+from vla_training.evaluation.tabletop.page import confusion_figure, write_tabletop_page
 from vla_training.evaluation.tabletop.plan import Plan, trials_of
-from vla_training.evaluation.tabletop.report import tabletop_numbers, tabletop_summary
+from vla_training.evaluation.tabletop.report import confusion, tabletop_numbers, tabletop_summary
 from vla_training.evaluation.tabletop.results import TrialResult
 from vla_training.evaluation.tabletop.ros import RosBench
 from vla_training.evaluation.tabletop.simulator import TabletopSimulator
@@ -164,5 +166,10 @@ def _write(
         options.out / "results.json", tabletop_numbers(results, {**facts, "notes": notes, "videos": videos})
     )
     page = write_tabletop_page(options.out / "report.html", results, facts, notes, films)
+    if films:
+        Image.fromarray(gallery(films)).save(options.out / "failures.jpg", quality=85)
+    if options.confusion:
+        figure = confusion_figure(confusion(results))
+        figure.savefig(options.out / "confusion.png", dpi=110, bbox_inches="tight")
     print(tabletop_summary(results))
     print(f"page: {page}")

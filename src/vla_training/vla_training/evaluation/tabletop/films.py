@@ -85,6 +85,16 @@ def film_failures(
     return [_film(result, folder / _name(result)) for result in results]
 
 
+def gallery(films: Sequence[Film]) -> NDArray[np.uint8]:
+    """Return the stills of films below each other, each under its title; (H, W, 3) uint8."""
+    width_px = max(film.stills.shape[1] for film in films)
+    rows = [Image.new("RGB", (width_px, _CAPTION_PX + film.stills.shape[0]), _GROUND) for film in films]
+    for row, film in zip(rows, films, strict=True):
+        row.paste(Image.fromarray(film.stills), (0, _CAPTION_PX))
+        _write_caption(row, f"{film.title}: {film.text}")
+    return np.concatenate([np.asarray(row) for row in rows])
+
+
 def _name(result: TrialResult) -> str:
     return f"{result.legs[-1].task}_seed{result.trial['seed']}_{digest_of_trial(result.trial)[:6]}.mp4"
 
@@ -121,9 +131,13 @@ def _frame(images: dict[str, RgbImage], caption: str) -> NDArray[np.uint8]:
     row = contact_sheet([images[name] for name in names], height_px=_HEIGHT_PX)
     frame = Image.new("RGB", (row.shape[1] + row.shape[1] % 2, _HEIGHT_PX + _CAPTION_PX), _GROUND)
     frame.paste(Image.fromarray(row), (0, _CAPTION_PX))
-    font = ImageFont.load_default(_FONT_PX)
-    ImageDraw.Draw(frame).text((8, _CAPTION_PX // 2), caption, _INK, font, anchor="lm")
+    _write_caption(frame, caption)
     return np.asarray(frame)
+
+
+def _write_caption(picture: Image.Image, text: str) -> None:
+    font = ImageFont.load_default(_FONT_PX)
+    ImageDraw.Draw(picture).text((8, _CAPTION_PX // 2), text, _INK, font, anchor="lm")
 
 
 def _write(path: Path, frames: Sequence[NDArray[np.uint8]], fps: int) -> None:

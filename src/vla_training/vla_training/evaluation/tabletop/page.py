@@ -131,7 +131,9 @@ def _chains_section(results: Sequence[TrialResult]) -> Section:
 def _confusion_section(table: Confusion) -> Section:
     right, wrong, moved = (wilson(*counts).as_percent() for counts in obeyed(table))
     shares = [["the task that was asked for", right], ["another task", wrong], ["any, without meaning", moved]]
-    plot = Picture(png_of_figure(_heat_map(table)), "row: what was said; column: what came true first", wide=True)
+    plot = Picture(
+        png_of_figure(confusion_figure(table)), "row: what was said; column: what came true first", wide=True
+    )
     return Section(
         "Same scene, other sentence",
         [
@@ -148,7 +150,8 @@ def _confusion_section(table: Confusion) -> Section:
     )
 
 
-def _heat_map(table: Confusion) -> Figure:
+def confusion_figure(table: Confusion) -> Figure:
+    """Return the table as a plot: a row for what was said, a column for what came true first."""
     counts = np.array(table.counts, dtype=np.float64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     height, width = counts.shape
