@@ -46,12 +46,14 @@ def test_variants_share_runs_and_are_not_done_twice(dataset: Path, tmp_path: Pat
         {"name": "window 1", "train": ["model.window_size=1"]},
         {"name": "late chunks", "evaluate": ["--latency-ms", "100"]},
     ]
-    plan, out = write_plan(tmp_path, dataset, rows), tmp_path / "out"
+    out = tmp_path / "out"
+    rows.append({"name": "there already", "checkpoint": str(out / "runs" / "window_1" / "checkpoints" / "last")})
+    plan = write_plan(tmp_path, dataset, rows)
     assert main([str(plan), "--out", str(out)]) == 0
     assert [row["name"] for row in json.loads((out / "results.json").read_text())] == [row["name"] for row in rows]
     assert (out / "table.md").read_text().count("\n") == 2 + len(rows)
     runs = sorted(path.name for path in (out / "runs").iterdir())
-    assert runs == ["as_it_is", "window_1"], "late chunks are the first row's policy"
+    assert runs == ["as_it_is", "window_1"], "late chunks are the first row's policy, the last row is the second's"
     written = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
     assert main([str(plan), "--out", str(out)]) == 0
     assert written == {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
@@ -65,9 +67,18 @@ def test_a_row_that_cannot_be_trained_ends_the_table_with_a_sentence(
     assert "the training run has failed" in capsys.readouterr().err
 
 
-def test_two_rows_of_one_name_are_refused(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([{"name": "same"}, {"name": "same"}], "each with a name of its own"),
+        (
+            [{"name": "both", "checkpoint": "there", "train": ["model.window_size=1"]}],
+            "a row has one of them, or none",
+        ),
+    ],
+)
+def test_rows_that_make_no_sense_are_refused(
+    rows: list[dict[str, object]], sentence: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = write_plan(tmp_path, dataset, [{"name": "same"}, {"name": "same"}])
-    assert main([str(plan), "--out", str(tmp_path / "out")]) == 1
-    assert "each with a name of its own" in capsys.readouterr().err
+    assert main([str(write_plan(tmp_path, dataset, rows)), "--out", str(tmp_path / "out")]) == 1
+    assert sentence in capsys.readouterr().err

@@ -27,12 +27,18 @@ class AblationRow:
     Attributes:
         name: What is different in it.
         train: Settings of its training run; rows with equal ones share a run.
+        checkpoint: A policy that is there already; then nothing is trained for the row.
         evaluate: Arguments of its evaluation.
     """
 
     name: str
     train: tuple[str, ...] = ()
+    checkpoint: Path | None = None
     evaluate: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.checkpoint and self.train:
+            raise ValueError(f"row '{self.name}' has 'train' and 'checkpoint'; a row has one of them, or none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class AblationPlan:
 
     Attributes:
         config: Training config of all of them.
-        rows: The variants; the first is what the others are compared with.
+        rows: The variants.
         train: Settings of every run.
         evaluate: Arguments of every evaluation.
     """
@@ -78,8 +84,10 @@ def ablate(plan: AblationPlan, out: Path, *, processes: int) -> list[dict[str, A
     table: list[dict[str, Any]] = []
     for number, row in enumerate(plan.rows, start=1):
         print(f"[{number}/{len(plan.rows)}] {row.name}", flush=True)
-        name = runs.setdefault(row.train, _file_name(row.name))
-        checkpoint = _train(plan, Combination(name, row.train), out / "runs")
+        checkpoint = row.checkpoint
+        if checkpoint is None:
+            name = runs.setdefault(row.train, _file_name(row.name))
+            checkpoint = _train(plan, Combination(name, row.train), out / "runs")
         table.append({"name": row.name, **_evaluate(plan, row, checkpoint, out, processes)})
         _write(table, out)
     return table
