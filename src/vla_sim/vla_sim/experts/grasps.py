@@ -14,7 +14,7 @@ from vla_sim.task_state import TabletopState
 
 # Tool axis down; at yaw 0 the fingers open along y of the base.
 _DOWN = Rotation.from_euler("x", math.pi)
-_FINGER_CLEARANCE_M = 0.05
+_FINGER_ASIDE_M, _FINGER_CLEARANCE_M = 0.05, 0.035
 _TURNS_BACK_RAD = 0.6
 _REACH_RAD = 1.9  # of yaw, on either side: the last joint is near its limit beyond
 _GRASP_NEAR_M, _GRASP_NEAR_RAD = 0.012, 0.25
@@ -49,13 +49,13 @@ def across_y(pose: Pose) -> float:
 
 
 def grasp_yaw(state: TabletopState, block: str, current_rad: float) -> float:
-    """Return the yaw at which the open fingers clear the other blocks, the nearest if several do."""
+    """Return the nearest yaw at which the open fingers clear the other blocks, or else the clearest one."""
     pose = state.blocks[block]
     candidates = [nearest_yaw(yaw_of(pose) + turn, math.pi, current_rad) for turn in (0.0, math.pi / 2)]
     others = [other.position_m[:2] for name, other in state.blocks.items() if name != block]
 
     def clearance_m(yaw_rad: float) -> float:
-        across = np.array([-math.sin(yaw_rad), math.cos(yaw_rad)]) * _FINGER_CLEARANCE_M
+        across = np.array([-math.sin(yaw_rad), math.cos(yaw_rad)]) * _FINGER_ASIDE_M
         fingers = [pose.position_m[:2] + side * across for side in (-1, 1)]
         gap_m = min(float(np.linalg.norm(finger - other)) for finger in fingers for other in others)
         return min(gap_m, _FINGER_CLEARANCE_M)
