@@ -12,8 +12,9 @@ rounds=${1:-2}
 data=datasets/tabletop
 runs=runs/tabletop
 
-# Threads that wait for each other while another process has their core cost more than they gain.
-collect() { OMP_NUM_THREADS=1 python -m vla_training.collect_tabletop "$@"; }
+# One thread per process, for arithmetic and for rendering (llvmpipe): threads that wait for each other while another
+# process has their core cost more than they gain.
+collect() { OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python -m vla_training.collect_tabletop --processes "$(nproc)" "$@"; }
 train() { # FOLDER ARGUMENTS...
     local out=$1
     shift
@@ -21,13 +22,13 @@ train() { # FOLDER ARGUMENTS...
     python -m vla_training.train "$@" --out "$out"
 }
 
-collect --out "$data/lessons" --lessons 474 --validation 16
+collect --out "$data/lessons" --lessons 800 --validation 24
 sources="{path: $data/lessons}"
 train "$runs/round0" config/train/tabletop.yaml --set "data.sources=[$sources]"
 
 for ((round = 1; round <= rounds; round++)); do
     before=$runs/round$((round - 1))/checkpoints/last
-    collect --out "$data/round$round" --lessons 240 --validation 0 --seed $((10000 * round)) --pupil "$before"
+    collect --out "$data/round$round" --lessons 320 --validation 0 --seed $((10000 * round)) --pupil "$before"
     sources="$sources, {path: $data/round$round}"
     train "$runs/round$round" config/train/tabletop_round.yaml \
         --set "data.sources=[$sources]" "start.checkpoint=$before"

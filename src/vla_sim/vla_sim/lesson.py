@@ -27,6 +27,7 @@ from vla_sim.nonsense import nonsense
 from vla_sim.policy_world import Driving, PolicyWorld
 from vla_sim.tasks import TASKS
 from vla_sim.who_acts import Actor, draw_actor
+from vla_sim.wording import worded
 
 IDLE_TASK = "nothing"
 IDLE_SHARE = 0.05
@@ -181,7 +182,7 @@ class Lesson:
         is_idle = rng.random() < IDLE_SHARE
         self._task: str | None = None if is_idle else name
         self._expert: FeedbackExpert | None = None if is_idle else make_expert(name)
-        self._instruction = nonsense(rng) if is_idle else str(rng.choice(TASKS[name].sentences))
+        self._instruction = worded(nonsense(rng) if is_idle else str(rng.choice(TASKS[name].sentences)), rng)
         self._actor: Actor = draw_actor(rng, self._pupil_share)
         self._ends_at_success = rng.random() < STAYS_SHARE
         self._start, self._ticks, self._is_over = self._world.state(), 0, False
