@@ -72,6 +72,8 @@ def test_one_command_starts_robot_and_policy_and_ctrl_c_ends_both(ros: None) -> 
         with launched("robot.launch.py", "sim:=true", "command_enabled:=true") as process:
             wait_until(lambda: probe.status is not None, "a status", timeout_s=90.0)
             wait_until(lambda: len(probe.joint_states) > 10, "joint states", timeout_s=60.0)
+            assert probe.status is not None
+            assert probe.status.policy_is_trained, "the policy that ships"
             probe.say("open the drawer")
             probe.wait_for_state(PolicyStatus.STATE_RUNNING, timeout_s=60.0)
             wait_until(lambda: len(probe.commands) > 10, "commands")
