@@ -6,7 +6,7 @@ or a pupil (a policy in training) lead away from it, and the expert says how to 
 *A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning*, 2011).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,18 +80,19 @@ class Lesson:
         self._world = PolicyWorld(spec, contract, driving, randomise)
         self._intrinsics = camera_intrinsics(sizes_px)
 
-    def begin(self, seed: int, num_tasks: int, pupil_share: float) -> None:
+    def begin(self, seed: int, num_tasks: int, pupil_share: float, first_tasks: Sequence[str] = ()) -> None:
         """Begin a lesson.
 
         Args:
             seed: Of everything that is drawn.
             num_tasks: Tasks in a row.
             pupil_share: Share of the tasks in which a pupil acts.
+            first_tasks: The first task is one of these; empty: one of all.
         """
         self._seed, self._num_tasks, self._pupil_share = seed, num_tasks, pupil_share
         self._rng = np.random.default_rng([seed, 17])
         self._done: list[str] = []
-        first = str(self._rng.choice(list(TASKS)))
+        first = str(self._rng.choice(list(first_tasks or TASKS)))
         self._world.reset(seed, first)
         self._begin_task(first)
 

@@ -99,6 +99,8 @@ def test_looks_that_are_drawn_change_the_pictures_and_nothing_else(dataset: Path
     [
         (["--lessons", "7"], "have lessons = 6, these have 7"),
         (["--tasks-in-a-row", "2"], "have num_tasks = 1, these have 2. Give another --out"),
+        (["--first-tasks", "open_drawer"], "have first_tasks = [], these have ['open_drawer']"),
+        (["--first-tasks", "juggle"], "juggle"),
         (["--randomise", "light"], "have randomise = [], these have ['light']"),
         (["--lessons", "0"], "at least one lesson"),
         (["--seed", str(VALIDATION_SEED)], "below the seed 900000"),

@@ -76,6 +76,7 @@ def collect(
             f"{lessons} lessons from seed {seed} and {validation} for validation: at least one lesson, below the "
             f"seed {VALIDATION_SEED}, from which those for validation are counted"
         )
+    _check_names(plan.first_tasks)
     _write_card(out, plan)
     _require_same_lessons(out / LESSONS_FILE, plan, {"lessons": lessons, "validation": validation, "seed": seed})
     splits = {"training": range(seed, seed + lessons)}
@@ -106,6 +107,13 @@ def _collect_split(
     return shelf.gather(seeds)
 
 
+def _check_names(tasks: Sequence[str]) -> None:
+    from vla_sim.tasks import task_named  # type: ignore[import-not-found,unused-ignore]
+
+    for name in tasks:
+        task_named(name)
+
+
 def _write_card(out: Path, plan: LessonPlan) -> None:
     from vla_sim.episode import PERIOD_S  # type: ignore[import-not-found,unused-ignore]
     from vla_sim.experts.catalogue import EXPERT_SPACE  # type: ignore[import-not-found,unused-ignore]
@@ -128,6 +136,7 @@ def _require_same_lessons(path: Path, plan: LessonPlan, counts: dict[str, int]) 
     kind = {
         **counts,
         "num_tasks": plan.num_tasks,
+        "first_tasks": list(plan.first_tasks),
         "size_px": plan.size_px,
         "randomise": list(plan.randomise),
         "pupil": pupil,
@@ -149,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = LessonPlan(
         robot=options.robot,
         num_tasks=options.tasks_in_a_row,
+        first_tasks=tuple(sorted(set(options.first_tasks))),
         size_px=options.size_px,
         pupil=options.pupil,
         pupil_share=options.pupil_share,
@@ -185,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--validation", type=int, default=10, metavar="N", help="lessons for validation (%(default)s)")
     add("--seed", type=int, default=0, help="of the first lesson (%(default)s)")
     add("--tasks-in-a-row", type=int, default=5, metavar="N", help="tasks of a lesson (%(default)s)")
+    add("--first-tasks", nargs="+", default=[], metavar="NAME", help="the first is one of these (default: any)")
     add("--size-px", type=int, default=84, help="side of the pictures that are kept (%(default)s)")
     add("--pupil", type=Path, metavar="CHECKPOINT", help="policy that acts beside the expert")
     add("--pupil-share", type=float, default=0.7, help="share of the tasks in which it acts (%(default)s)")

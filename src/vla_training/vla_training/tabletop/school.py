@@ -33,6 +33,7 @@ class LessonPlan:
     Attributes:
         robot: Robot spec.
         num_tasks: Tasks in a row.
+        first_tasks: The first of them is one of these; empty: one of all.
         size_px: Side of the square pictures that are kept.
         pupil: Checkpoint of the pupil, or ``None``.
         pupil_share: Share of the tasks in which the pupil acts.
@@ -42,6 +43,7 @@ class LessonPlan:
 
     robot: Path
     num_tasks: int = 5
+    first_tasks: tuple[str, ...] = ()
     size_px: int = 84
     pupil: Path | None = None
     pupil_share: float = 0.7
@@ -125,7 +127,8 @@ class School:
         if not waiting:
             return None
         seed = waiting.pop(0)
-        lesson.begin(seed, self._plan.num_tasks, self._plan.pupil_share if self._pupil else 0.0)
+        pupil_share = self._plan.pupil_share if self._pupil else 0.0
+        lesson.begin(seed, self._plan.num_tasks, pupil_share, self._plan.first_tasks)
         return _Desk(lesson, seed)
 
     def _go_on(self, desks: Sequence[_Desk | None]) -> None:
