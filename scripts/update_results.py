@@ -30,18 +30,23 @@ def percent(rate: dict[str, Any]) -> str:
 
 def tasks(found: dict[str, Any]) -> Rows:
     """Return success and time of each task, and their mean."""
-    rows = [["task", "success", "seconds"]]
+    rows = [["task", "success", "scenes", "seconds"]]
     for name, task in found["tasks"].items():
         seconds = task["mean_duration_s"]
-        rows.append([f"`{name}`", percent(task["success_rate"]), "-" if seconds is None else f"{seconds:.1f}"])
-    return [*rows, ["**mean over tasks**", f"**{100 * found['mean_over_tasks']:.1f} %**", ""]]
+        shown = "-" if seconds is None else f"{seconds:.1f}"
+        rows.append([f"`{name}`", percent(task["success_rate"]), str(task["tried"]), shown])
+    return [
+        *rows,
+        ["**mean over tasks**", f"**{100 * found['mean_over_tasks']:.1f} %**", str(found["trials"]), ""],
+    ]
 
 
 def phrasings(found: dict[str, Any]) -> Rows:
     """Return success of sentences that demonstrations show, and of those that they do not."""
     names = {"seen": "sentences of the demonstrations", "held_out": "held-out sentences"}
     rates = found["phrasings"].items()
-    return [["phrasings", "success"], *([names[key], percent(rate["success_rate"])] for key, rate in rates)]
+    body = [[names[key], percent(rate["success_rate"]), str(rate["tried"])] for key, rate in rates]
+    return [["phrasings", "success", "scenes"], *body]
 
 
 def chains(found: dict[str, Any]) -> Rows:
@@ -64,8 +69,8 @@ def obeyed(found: dict[str, Any]) -> Rows:
         "task_without_meaning": "any task, after a sentence without meaning",
     }
     return [
-        ["came true first", "share"],
-        *([text, percent(shares[key]["success_rate"])] for key, text in names.items()),
+        ["came true first", "share", "sentences"],
+        *([text, percent(shares[key]["success_rate"]), str(shares[key]["tried"])] for key, text in names.items()),
     ]
 
 
