@@ -10,7 +10,7 @@ import pytest
 from vla_core.geometry import FloatArray
 from vla_core.robot_spec import RobotSpec
 from vla_sim.experts.catalogue import make_expert
-from vla_sim.lesson import IDLE_TASK, IDLE_TICKS, Lesson, LessonTick
+from vla_sim.lesson import IDLE_TASK, IDLE_TICKS, Course, Lesson, LessonTick
 from vla_sim.nonsense import HELD_OUT_NONSENSE, nonsense
 from vla_sim.tasks import TASKS
 from vla_sim.wording import worded
@@ -29,7 +29,7 @@ def lesson(spec: RobotSpec) -> Iterator[Lesson]:
 def give(
     lesson: Lesson, seed: int, pupil: np.random.Generator | None = None, num_tasks: int = 1
 ) -> Iterator[LessonTick]:
-    lesson.begin(seed, num_tasks, 0.0 if pupil is None else 1.0)
+    lesson.begin(seed, Course(num_tasks, pupil_share=0.0 if pupil is None else 1.0))
     while (tick := lesson.look()) is not None:
         yield tick
         lesson.go_on(None if pupil is None else np.append(pupil.uniform(-1.0, 1.0, 6), 1.0))

@@ -6,7 +6,7 @@ or a pupil (a policy in training) lead away from it, and the expert says how to 
 *A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning*, 2011).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ from vla_sim.named_places import SLOTS, in_pictures, named_places
 from vla_sim.nonsense import nonsense
 from vla_sim.policy_world import Driving, PolicyWorld
 from vla_sim.tasks import TASKS
-from vla_sim.who_acts import Actor, draw_actor
+from vla_sim.who_acts import PUPIL_TICKS, Actor, draw_actor
 from vla_sim.wording import worded
 
 IDLE_TASK = "nothing"
@@ -34,6 +34,23 @@ IDLE_SHARE = 0.05
 IDLE_TICKS = 10
 TIME_LIMIT_TICKS = 90
 STAYS_SHARE = 0.6  # of tasks end where they succeed; in the others the arm withdraws before the next sentence
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a lesson consists of.
+
+    Attributes:
+        num_tasks: Tasks in a row.
+        first_tasks: The first of them is one of these; empty: one of all.
+        pupil_share: Share of the tasks in which a pupil acts.
+        pupil_ticks: Turns of the pupil, before the expert helps, last from the first to below the second.
+    """
+
+    num_tasks: int = 5
+    first_tasks: tuple[str, ...] = ()
+    pupil_share: float = 0.0
+    pupil_ticks: tuple[int, int] = PUPIL_TICKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +97,17 @@ class Lesson:
         self._world = PolicyWorld(spec, contract, driving, randomise)
         self._intrinsics = camera_intrinsics(sizes_px)
 
-    def begin(self, seed: int, num_tasks: int, pupil_share: float, first_tasks: Sequence[str] = ()) -> None:
+    def begin(self, seed: int, course: Course) -> None:
         """Begin a lesson.
 
         Args:
             seed: Of everything that is drawn.
-            num_tasks: Tasks in a row.
-            pupil_share: Share of the tasks in which a pupil acts.
-            first_tasks: The first task is one of these; empty: one of all.
+            course: What it consists of.
         """
-        self._seed, self._num_tasks, self._pupil_share = seed, num_tasks, pupil_share
+        self._seed, self._course = seed, course
         self._rng = np.random.default_rng([seed, 17])
         self._done: list[str] = []
-        first = str(self._rng.choice(list(first_tasks or TASKS)))
+        first = str(self._rng.choice(list(course.first_tasks or TASKS)))
         self._world.reset(seed, first)
         self._begin_task(first)
 
@@ -170,12 +185,12 @@ class Lesson:
     def _next(self) -> bool:
         """Begin the next sentence, if there is one and the blocks are where the arm gets at them."""
         state = self._world.state()
-        if len(self._done) >= self._num_tasks or not all(
+        if len(self._done) >= self._course.num_tasks or not all(
             _is_within_reach(p.position_m) for p in state.blocks.values()
         ):
             return False
         self._world.begin_sentence()
-        self._begin_task(next_task(self._seed, self._done, state, self._num_tasks - len(self._done)))
+        self._begin_task(next_task(self._seed, self._done, state, self._course.num_tasks - len(self._done)))
         return True
 
     def _begin_task(self, name: str) -> None:
@@ -184,7 +199,7 @@ class Lesson:
         self._task: str | None = None if is_idle else name
         self._expert: FeedbackExpert | None = None if is_idle else make_expert(name)
         self._instruction = worded(nonsense(rng) if is_idle else str(rng.choice(TASKS[name].sentences)), rng)
-        self._actor: Actor = draw_actor(rng, self._pupil_share)
+        self._actor: Actor = draw_actor(rng, self._course.pupil_share, self._course.pupil_ticks)
         self._ends_at_success = rng.random() < STAYS_SHARE
         self._start, self._ticks, self._is_over = self._world.state(), 0, False
         if not self._done:

@@ -23,12 +23,14 @@ class Actor:
         noise: Spread of the noise on the six motions of an action.
         is_disturbed: Whether bursts of nonsense and flips of the gripper come.
         has_pupil: Whether the pupil acts, with the expert's help now and then.
+        pupil_ticks: Turns of the pupil last from the first to below the second.
     """
 
     rng: np.random.Generator
     noise: float = 0.0
     is_disturbed: bool = False
     has_pupil: bool = False
+    pupil_ticks: tuple[int, int] = PUPIL_TICKS
     _drift: FloatArray = field(default_factory=lambda: np.zeros(6))
     _burst: FloatArray = field(default_factory=lambda: np.zeros(6))
     _burst_ticks: int = 0
@@ -59,7 +61,7 @@ class Actor:
             return False
         if self._turn_ticks == 0:
             self._is_pupils_turn = not self._is_pupils_turn
-            self._turn_ticks = int(self.rng.integers(*(PUPIL_TICKS if self._is_pupils_turn else HELP_TICKS)))
+            self._turn_ticks = int(self.rng.integers(*(self.pupil_ticks if self._is_pupils_turn else HELP_TICKS)))
         self._turn_ticks -= 1
         return self._is_pupils_turn
 
@@ -75,15 +77,16 @@ class Actor:
         return self._drift
 
 
-def draw_actor(rng: np.random.Generator, pupil_share: float) -> Actor:
+def draw_actor(rng: np.random.Generator, pupil_share: float, pupil_ticks: tuple[int, int]) -> Actor:
     """Return who acts during one task.
 
     Args:
         rng: Of everything that is drawn.
         pupil_share: Share of the tasks in which the pupil acts.
+        pupil_ticks: Turns of the pupil last from the first to below the second.
     """
     if rng.random() < pupil_share:
-        return Actor(rng, has_pupil=True, noise=float(rng.choice([0.0, 0.1])))
+        return Actor(rng, has_pupil=True, pupil_ticks=pupil_ticks, noise=float(rng.choice([0.0, 0.1])))
     if rng.random() < CLEAN_SHARE:
         return Actor(rng)
     return Actor(rng, noise=float(rng.uniform(0.05, 0.3)), is_disturbed=True)

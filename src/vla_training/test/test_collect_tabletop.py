@@ -101,6 +101,7 @@ def test_looks_that_are_drawn_change_the_pictures_and_nothing_else(dataset: Path
         (["--tasks-in-a-row", "2"], "have num_tasks = 1, these have 2. Give another --out"),
         (["--first-tasks", "open_drawer"], "have first_tasks = [], these have ['open_drawer']"),
         (["--first-tasks", "juggle"], "juggle"),
+        (["--pupil-ticks", "9", "9"], "the second the larger one"),
         (["--randomise", "light"], "have randomise = [], these have ['light']"),
         (["--lessons", "0"], "at least one lesson"),
         (["--seed", str(VALIDATION_SEED)], "below the seed 900000"),

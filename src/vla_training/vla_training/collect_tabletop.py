@@ -76,6 +76,10 @@ def collect(
             f"{lessons} lessons from seed {seed} and {validation} for validation: at least one lesson, below the "
             f"seed {VALIDATION_SEED}, from which those for validation are counted"
         )
+    if not 0 < plan.pupil_ticks[0] < plan.pupil_ticks[1]:
+        raise ConfigError(
+            f"pupil_ticks = {list(plan.pupil_ticks)}: two numbers above 0, the second the larger one"
+        )
     _check_names(plan.first_tasks)
     _write_card(out, plan)
     _require_same_lessons(out / LESSONS_FILE, plan, {"lessons": lessons, "validation": validation, "seed": seed})
@@ -132,7 +136,7 @@ def _require_same_lessons(path: Path, plan: LessonPlan, counts: dict[str, int]) 
     """Refuse to mix lessons of two kinds in one folder; note what kind they are."""
     pupil = None
     if plan.pupil is not None:
-        pupil = {**checkpoint_identity(plan.pupil), "share": plan.pupil_share}
+        pupil = {**checkpoint_identity(plan.pupil), "share": plan.pupil_share, "ticks": list(plan.pupil_ticks)}
     kind = {
         **counts,
         "num_tasks": plan.num_tasks,
@@ -162,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         size_px=options.size_px,
         pupil=options.pupil,
         pupil_share=options.pupil_share,
+        pupil_ticks=tuple(options.pupil_ticks),
         side_by_side=options.side_by_side,
         randomise=tuple(sorted(set(options.randomise))),
     )
@@ -199,6 +204,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--size-px", type=int, default=84, help="side of the pictures that are kept (%(default)s)")
     add("--pupil", type=Path, metavar="CHECKPOINT", help="policy that acts beside the expert")
     add("--pupil-share", type=float, default=0.7, help="share of the tasks in which it acts (%(default)s)")
+    add(
+        "--pupil-ticks",
+        type=int,
+        nargs=2,
+        default=(5, 20),
+        metavar=("FROM", "BELOW"),
+        help="its turns last so many ticks, before the expert helps (%(default)s)",
+    )
     add("--robot", type=Path, default=Path("config/robots/sim_arm.yaml"), metavar="SPEC.yaml")
     add(
         "--side-by-side",

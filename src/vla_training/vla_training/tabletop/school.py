@@ -37,6 +37,7 @@ class LessonPlan:
         size_px: Side of the square pictures that are kept.
         pupil: Checkpoint of the pupil, or ``None``.
         pupil_share: Share of the tasks in which the pupil acts.
+        pupil_ticks: Its turns, before the expert helps, last from the first to below the second.
         side_by_side: Lessons at the same time in a process.
         randomise: What of the looks of a lesson its seed draws: ``light``, ``camera``, ``table``.
     """
@@ -47,6 +48,7 @@ class LessonPlan:
     size_px: int = 84
     pupil: Path | None = None
     pupil_share: float = 0.7
+    pupil_ticks: tuple[int, int] = (5, 20)
     side_by_side: int = 8
     randomise: tuple[str, ...] = ()
 
@@ -90,13 +92,19 @@ class School:
 
     def __init__(self, plan: LessonPlan) -> None:
         from vla_sim.experts.catalogue import EXPERT_SPACE  # type: ignore[import-not-found,unused-ignore]
-        from vla_sim.lesson import Lesson  # type: ignore[import-not-found,unused-ignore]
+        from vla_sim.lesson import Course, Lesson  # type: ignore[import-not-found,unused-ignore]
 
         torch.set_num_threads(1)
         self._plan = plan
         self._space: ActionSpace = EXPERT_SPACE
         spec = RobotSpec.load(plan.robot)
         self._lessons = [Lesson(spec, plan.randomise) for _ in range(plan.side_by_side)]
+        self._course = Course(
+            num_tasks=plan.num_tasks,
+            first_tasks=plan.first_tasks,
+            pupil_share=plan.pupil_share if plan.pupil else 0.0,
+            pupil_ticks=plan.pupil_ticks,
+        )
         self._cameras = tuple(spec.cameras)
         self._pupil = None if plan.pupil is None else BatchedPolicy(load_checkpoint(plan.pupil), plan.side_by_side)
 
@@ -127,8 +135,7 @@ class School:
         if not waiting:
             return None
         seed = waiting.pop(0)
-        pupil_share = self._plan.pupil_share if self._pupil else 0.0
-        lesson.begin(seed, self._plan.num_tasks, pupil_share, self._plan.first_tasks)
+        lesson.begin(seed, self._course)
         return _Desk(lesson, seed)
 
     def _go_on(self, desks: Sequence[_Desk | None]) -> None:
