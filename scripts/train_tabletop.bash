@@ -26,9 +26,14 @@ collect --out "$data/lessons" --lessons 800 --validation 24
 sources="{path: $data/lessons}"
 train "$runs/round0" config/train/tabletop.yaml --set "data.sources=[$sources]"
 
+# After the first round what is left is to get stuck: long turns of the pupil, first in what it finds hard.
+stuck=(--pupil-ticks 10 60 --first-tasks stack_red_on_blue stack_pink_on_red place_pink_in_drawer
+    push_red_block_left push_blue_block_left push_pink_block_left)
+
 for ((round = 1; round <= rounds; round++)); do
     before=$runs/round$((round - 1))/checkpoints/last
-    collect --out "$data/round$round" --lessons 320 --validation 0 --seed $((10000 * round)) --pupil "$before"
+    if ((round == 1)); then how=(); else how=("${stuck[@]}"); fi
+    collect --out "$data/round$round" --lessons 320 --validation 0 --seed $((10000 * round)) --pupil "$before" "${how[@]}"
     sources="$sources, {path: $data/round$round}"
     train "$runs/round$round" config/train/tabletop_round.yaml \
         --set "data.sources=[$sources]" "start.checkpoint=$before"
