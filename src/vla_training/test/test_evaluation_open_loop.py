@@ -341,7 +341,7 @@ def test_a_policy_that_has_learned_beats_all_that_see_nothing(tmp_path: Path) ->
         "start": {"backbone": "tiny"},
         "model": {"window_size": 2, "chunk_size": 2, "head": {"hidden_size": 32, "num_layers": 1}},
         "data": {"sources": [{"path": str(tmp_path / "dataset")}], "workers": 0},
-        "optimization": {"learning_rate": 2e-3, "warmup_epochs": 0.1, "batch_size": 8, "max_steps": 60},
+        "optimization": {"learning_rate": 1e-3, "warmup_epochs": 2, "batch_size": 8, "max_steps": 100},
     }
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(settings))

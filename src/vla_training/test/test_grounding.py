@@ -268,7 +268,12 @@ def test_two_steps_and_two_more_are_four(config: Path, four_steps: Path, tmp_pat
 
 def test_micro_batches_make_the_step_of_the_whole_batch(config: Path, four_steps: Path, tmp_path: Path) -> None:
     assert train(config, tmp_path / "micro", "optimization.micro_batch_size=1") == 0
-    assert are_equal(weights(tmp_path / "micro"), weights(four_steps), within=1e-4)
+    # A softmax does not see the bias of its keys: its gradient is rounding alone, of which Adam makes whole steps.
+    one, other = (
+        {name: weight for name, weight in weights(run).items() if not name.endswith("k_proj.bias")}
+        for run in (tmp_path / "micro", four_steps)
+    )
+    assert are_equal(one, other, within=1e-4)
     found, expected = (
         [row["grounding"] for row in read_metrics(run / "metrics.jsonl") if row["kind"] == "training"]
         for run in (tmp_path / "micro", four_steps)
