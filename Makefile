@@ -27,7 +27,7 @@ demonstrations: setup ## the experts' bags in episodes/, and a dataset of them (
 	@$(ENV) python -m vla_sim.demonstration_bags --out episodes --episodes $(EPISODES) --workers "$$(nproc)"
 	# Exit status 2: all was done, and there is something to look at.
 	python -m vla_training.bag_to_dataset episodes --robot episodes/robot.yaml --out datasets/demonstrations \
-	    --rate-hz 30 --validation-every 10 --workers "$$(nproc)" || [ $$? -eq 2 ]
+	    --translation-m 0.04 --rotation-rad 0.1 --validation-every 10 --workers "$$(nproc)" || [ $$? -eq 2 ]
 	python -m vla_training.inspect_dataset datasets/demonstrations || [ $$? -eq 2 ]
 
 test: setup ## all tests: colcon test for each package, then tests/

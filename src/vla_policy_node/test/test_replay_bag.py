@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from closed_loop import SIM_ARM, wait_until
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
@@ -154,7 +155,7 @@ def test_sqlite3_and_mcap_give_the_same(bag: Path, tmp_path: Path) -> None:
             writer.write(kept[connection.id], received_ns, data)
     with RecordedBag(bag, SPEC) as one, RecordedBag(copy, SPEC) as two:
         assert list(one.stream_messages()) == list(two.stream_messages())
-        assert one.sentence() == "pull the handle of the drawer"
+        assert one.sentence() == yaml.safe_load((bag / "episode.yaml").read_text())["instruction"]
         assert two.sentence() is None
 
 

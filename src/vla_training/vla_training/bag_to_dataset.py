@@ -247,6 +247,8 @@ def _add_choices(group: Any) -> None:
     add("--delay-ms", type=_delay, nargs="+", action=_Delays, metavar="STREAM=MS", help="instead of the robot's")
     add("--action-source", choices=get_args(Source), help="motion from commands or measured poses")
     add("--action-frame", choices=("tcp", "base"), help="frame of the actions (default: tcp)")
+    add("--translation-m", type=float, help="motion that an action of 1 stands for (default: 0.02, CALVIN's)")
+    add("--rotation-rad", type=float, help="the same for rotation (default: 0.05, CALVIN's)")
     add("--gripper-source", choices=get_args(Source), help="gripper from commands or the measured opening")
     add("--twist-timeout-s", type=float, help="a twist not repeated for this long has ended")
     add("--episodes-from", choices=get_args(EpisodesFrom), help="what cuts a bag into episodes")

@@ -27,6 +27,8 @@ class ConversionConfig:
         action_source: Motion from the recorded ``command`` topic, or from consecutive ``measured`` poses; ``auto``
             takes commands where every frame of an episode has one.
         action_frame: Frame of the actions.
+        translation_m: The motion that an action of 1 stands for, metres; CALVIN's is the default.
+        rotation_rad: The same for rotation, radians.
         gripper_source: Decision of the gripper from the recorded ``command`` or the ``measured`` opening; ``auto``
             takes the command from the first one on.
         twist_timeout_s: A twist that is not repeated for this long has ended.
@@ -53,6 +55,8 @@ class ConversionConfig:
     delay_ms: dict[str, float] = field(default_factory=dict)
     action_source: Source = "auto"
     action_frame: Literal["tcp", "base"] = "tcp"
+    translation_m: float = ActionSpace.translation_m
+    rotation_rad: float = ActionSpace.rotation_rad
     gripper_source: Source = "auto"
     twist_timeout_s: float = 0.25
     episodes_from: EpisodesFrom = "auto"
@@ -70,7 +74,7 @@ class ConversionConfig:
     compress: bool = False
 
     def __post_init__(self) -> None:
-        for key in ("rate_hz", "gap_s", "twist_timeout_s"):
+        for key in ("rate_hz", "gap_s", "twist_timeout_s", "translation_m", "rotation_rad"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"{key} must be above 0, found {getattr(self, key):g}")
         for key in ("idle_m", "idle_rad", "idle_margin"):
@@ -90,8 +94,10 @@ class ConversionConfig:
 
     @property
     def action_space(self) -> ActionSpace:
-        """Meaning of the actions: CALVIN's scale, without normalisation."""
-        return ActionSpace(frame=self.action_frame)
+        """Meaning of the actions, without normalisation."""
+        return ActionSpace(
+            frame=self.action_frame, translation_m=self.translation_m, rotation_rad=self.rotation_rad
+        )
 
     def require_rate(self, spec: RobotSpec) -> None:
         """Refuse a rate above that of a camera, at which frames would show a picture twice.

@@ -122,7 +122,7 @@ def _clipped(numbers: EpisodeNumbers, place: Place) -> Iterator[Finding]:
         names = ", ".join(name for name, is_clipped in zip(MOTION_NAMES, axes, strict=True) if is_clipped)
         text = (
             f"{share:.0%} of the actions are clipped ({names}): the arm went faster than an action can say. "
-            "Demonstrate slower, or convert at a higher rate"
+            "Demonstrate slower, or convert at a higher rate, or with a larger --translation-m and --rotation-rad"
         )
         severity: Severity = "bad" if share > CLIPPED_BAD else "warning"
         yield place.finding(severity, "clipped", text, int(clipped.argmax()))
