@@ -3,12 +3,12 @@
 # The policy in models/tabletop, from nothing: lessons, training, and rounds in which the policy acts and the expert
 # says what it should have done (DAgger). Every command goes on where it was interrupted; run the script again.
 #
-#   scripts/train_tabletop.bash [ROUNDS]      # 2 by default; a further round goes on from the last one
+#   scripts/train_tabletop.bash [ROUNDS]      # 1 by default, which ships; a further round goes on from the last one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set +u; source scripts/env.bash; set -u
 
-rounds=${1:-2}
+rounds=${1:-1}
 data=datasets/tabletop
 runs=runs/tabletop
 
@@ -26,14 +26,9 @@ collect --out "$data/lessons" --lessons 800 --validation 24
 sources="{path: $data/lessons}"
 train "$runs/round0" config/train/tabletop.yaml --set "data.sources=[$sources]"
 
-# After the first round what is left is to get stuck: long turns of the pupil, first in what it finds hard.
-stuck=(--pupil-ticks 10 60 --first-tasks stack_red_on_blue stack_pink_on_red place_pink_in_drawer
-    push_red_block_left push_blue_block_left push_pink_block_left)
-
 for ((round = 1; round <= rounds; round++)); do
     before=$runs/round$((round - 1))/checkpoints/last
-    if ((round == 1)); then how=(); else how=("${stuck[@]}"); fi
-    collect --out "$data/round$round" --lessons 320 --validation 0 --seed $((10000 * round)) --pupil "$before" "${how[@]}"
+    collect --out "$data/round$round" --lessons 320 --validation 0 --seed $((10000 * round)) --pupil "$before"
     sources="$sources, {path: $data/round$round}"
     train "$runs/round$round" config/train/tabletop_round.yaml \
         --set "data.sources=[$sources]" "start.checkpoint=$before"
