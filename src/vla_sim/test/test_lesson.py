@@ -84,6 +84,24 @@ def test_the_pupil_leads_and_the_labels_are_the_experts(lesson: Lesson, monkeypa
     assert np.abs(np.array(path[:12]) - np.array(elsewhere)).max() > 0.005, "the pupil moves the arm"
 
 
+def test_once_the_task_is_done_the_expert_alone_withdraws(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vla_sim.lesson.IDLE_SHARE", 0.0)
+    monkeypatch.setattr("vla_sim.lesson.STAYS_SHARE", 0.0)
+    lesson.begin(3, Course(1, first_tasks=("turn_on_light",), pupil_share=1.0, pupil_ticks=(90, 91)))
+    pupil, aside = make_expert("turn_on_light"), np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    withdrawal_m = []
+    while (tick := lesson.look()) is not None:
+        pose = tick.observation.pose_tcp_in_base
+        proposal = pupil.act(lesson._world.state(), pose)
+        if pupil.is_leaving:
+            withdrawal_m.append(pose.position_m)
+        lesson.go_on(aside if pupil.is_leaving else proposal)
+    assert len(withdrawal_m) > 2
+    x_m, y_m, z_m = np.ptp(withdrawal_m, axis=0)
+    assert z_m > 0.03
+    assert max(x_m, y_m) < 0.02
+
+
 def test_a_sentence_without_meaning_is_answered_by_standing_still(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,9 +130,15 @@ class Lesson:
     def go_on(self, proposal: FloatArray | None = None) -> None:
         """Let one tick pass.
 
+        Once the task is done, the expert alone withdraws. A pupil that lingers there would fill the lesson with
+        "go away" at the very places where, a moment before, the right action was to go on; whether a push was
+        long enough cannot be seen in the pictures of a window.
+
         Args:
             proposal: (7,) what the pupil would do, in ``EXPERT_SPACE``.
         """
+        if self._expert is not None and self._expert.is_leaving:
+            proposal = None
         self._carry_out(self._actor.choose(self._action, proposal))
 
     def demonstrate(self, task: str, seed: int) -> Iterator[LessonTick]:

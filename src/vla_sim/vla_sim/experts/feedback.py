@@ -35,9 +35,14 @@ class FeedbackExpert:
         self._gripper_open = OPEN
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the task is done; the arm withdraws."""
+        return self._leaving is not None
+
+    @property
     def is_done(self) -> bool:
         """Whether the task is done and the arm has withdrawn."""
-        return self._leaving is not None and self._aim is None
+        return self.is_leaving and self._aim is None
 
     def act(self, state: TabletopState, pose_tcp_in_base: Pose) -> FloatArray:
         """Return the (7,) action for this moment: six numbers in [-1, 1], then ``gripper_open`` 0 or 1.
