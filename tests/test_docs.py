@@ -14,7 +14,7 @@ from vla_core.robot_spec import RobotSpec
 from vla_core.supervisor import Reason, State
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILT = {"build", "install", "log", "demo_out", "runs", "checkpoints"}
+BUILT = {"build", "install", "log", "demo_out", "runs", "checkpoints", "datasets", "episodes", "evaluation"}
 PARAMETER_FILE = ROOT / "config" / "policy_node.param.yaml"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -43,6 +43,15 @@ def dotted_keys(cls: type, prefix: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("key", list(dotted_keys(RobotSpec)))
 def test_every_key_of_the_robot_spec_is_in_its_reference(key: str) -> None:
     assert f"`{key}`" in (ROOT / "docs" / "robot_spec.md").read_text()
+
+
+def test_every_command_of_vla_training_is_in_its_readme_and_known_to_ros2_run() -> None:
+    package = ROOT / "src" / "vla_training"
+    modules = (package / "vla_training").glob("*.py")
+    commands = {path.stem for path in modules if '__name__ == "__main__"' in path.read_text()}
+    assert set(re.findall(r'"(\w+) = vla_training\.\1:main"', (package / "setup.py").read_text())) == commands
+    table = (package / "README.md").read_text().split("## Commands")[1].split("### ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == commands
 
 
 @pytest.mark.ros

@@ -26,8 +26,10 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "ablate = vla_training.ablate:main",
             "ask = vla_training.ask:main",
             "bag_to_dataset = vla_training.bag_to_dataset:main",
+            "collect_tabletop = vla_training.collect_tabletop:main",
             "evaluate = vla_training.evaluate:main",
             "import_checkpoint = vla_training.import_checkpoint:main",
             "init_checkpoint = vla_training.init_checkpoint:main",
