@@ -120,7 +120,7 @@ def _film(result: TrialResult, path: Path) -> Film:
     return Film(
         path=path,
         title=f"{leg.task}, seed {result.trial['seed']}{place}",
-        text=f'"{leg.sentence}": {outcome} after {leg.duration_s:.1f} s, {first}. {path.parent.name}/{path.name}',
+        text=f'"{leg.sentence}": {outcome} after {leg.duration_s:.1f} s, {first}',
         stills=contact_sheet(chosen, height_px=_STILL_PX),
     )
 

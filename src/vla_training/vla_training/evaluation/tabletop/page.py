@@ -167,5 +167,13 @@ def confusion_figure(table: Confusion) -> Figure:
 
 
 def _films_section(films: Sequence[Film]) -> Section:
-    cards = [Card(film.title, film.text, [png_of_pixels(film.stills, width_px=900)], "bad") for film in films]
+    cards = [
+        Card(
+            film.title,
+            f"{film.text}. {film.path.parent.name}/{film.path.name}",
+            [png_of_pixels(film.stills, width_px=900)],
+            "bad",
+        )
+        for film in films
+    ]
     return Section("Failures", [Cards(cards)])
