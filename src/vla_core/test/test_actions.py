@@ -95,6 +95,8 @@ def test_motion_between_then_apply_returns_the_target(start: Pose, target: Pose)
 def test_action_then_action_towards_reach_the_same_target(
     frame: ActionFrame, normalization: NormalizationSpec | None, pose: Pose, arm: np.ndarray
 ) -> None:
+    # RoboVLMs adds a hundredth of an action to Euler angles, and cannot undo that across a pitch of 90 degrees.
+    assume(frame != "robovlms_tcp" or abs(pose.euler_xyz_rad[1]) < 1.4)
     space = ActionSpace(frame=frame, normalization=normalization)
     target = target_pose(space, pose, 0.5 * arm)
     # What lies outside the normalised range is clipped on purpose (Euler differences explode at gimbal lock).

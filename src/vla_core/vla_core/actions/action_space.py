@@ -2,7 +2,7 @@
 """What the seven numbers of a policy action mean: frame, scale, normalisation.
 
 The action space belongs to the checkpoint. ``target_pose`` and ``action_towards`` are inverse to each other for
-motions that the normalised range can express.
+motions that the normalised range can express; in ``robovlms_tcp`` only away from a pitch of 90 degrees, see there.
 
 From motion to action: scale, normalise, standardise, compand, frame of ``robovlms_tcp``. RoboVLMs trains in this
 order, so that its own frame change acts on numbers that are already normalised.

@@ -8,6 +8,8 @@ from the physical tool frame and must stay so for its published checkpoints:
 * the rotation part is new-to-old, the opposite sign of a body-frame delta;
 * rotations are scaled by a "pseudo-infinitesimal" 0.01 instead of 1/20.
 
+Neither can be undone where the pseudo-infinitesimal passes a pitch of 90 degrees.
+
 Both functions act on actions of CALVIN's scale (before un-normalisation, as the original does), and only the first
 six columns change. Shapes: actions (..., 6 or more), euler_xyz_rad (..., 3), with the same leading shape.
 
