@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ablate", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("plan", type=Path, metavar="PLAN.yaml", help="config/ablations/tabletop.yaml, or your own")
     parser.add_argument(
-        "--out", type=Path, default=Path("ablations/tabletop"), metavar="DIR", help="(%(default)s)"
+        "--out", type=Path, default=Path("evaluation/ablation"), metavar="DIR", help="(%(default)s)"
     )
     parser.add_argument("--processes", type=int, default=1, metavar="P", help="of each evaluation (%(default)s)")
     options = parser.parse_args(arguments)
