@@ -142,3 +142,11 @@ def test_lessons_with_and_without_a_pupil_are_not_mixed(tmp_path: Path) -> None:
     collect(PLAN, tmp_path / "out", **counts)
     with pytest.raises(ConfigError, match=r"have pupil = None, these have .*untrained"):
         collect(replace(PLAN, pupil=pupil), tmp_path / "out", **counts)
+
+
+def test_a_plan_and_the_simulator_mean_the_same_course_where_nothing_is_said() -> None:
+    from vla_sim.lesson import Course
+
+    course = Course()
+    assert (course.num_tasks, course.first_tasks) == (LessonPlan.num_tasks, LessonPlan.first_tasks)
+    assert course.pupil_ticks == LessonPlan.pupil_ticks

@@ -199,16 +199,27 @@ def _parser() -> argparse.ArgumentParser:
     add("--lessons", type=int, default=100, metavar="N", help="lessons of several tasks (%(default)s)")
     add("--validation", type=int, default=10, metavar="N", help="lessons for validation (%(default)s)")
     add("--seed", type=int, default=0, help="of the first lesson (%(default)s)")
-    add("--tasks-in-a-row", type=int, default=5, metavar="N", help="tasks of a lesson (%(default)s)")
+    add(
+        "--tasks-in-a-row",
+        type=int,
+        default=LessonPlan.num_tasks,
+        metavar="N",
+        help="tasks of a lesson (%(default)s)",
+    )
     add("--first-tasks", nargs="+", default=[], metavar="NAME", help="the first is one of these (default: any)")
-    add("--size-px", type=int, default=84, help="side of the pictures that are kept (%(default)s)")
+    add("--size-px", type=int, default=LessonPlan.size_px, help="side of the pictures that are kept (%(default)s)")
     add("--pupil", type=Path, metavar="CHECKPOINT", help="policy that acts beside the expert")
-    add("--pupil-share", type=float, default=0.7, help="share of the tasks in which it acts (%(default)s)")
+    add(
+        "--pupil-share",
+        type=float,
+        default=LessonPlan.pupil_share,
+        help="share of the tasks in which it acts (%(default)s)",
+    )
     add(
         "--pupil-ticks",
         type=int,
         nargs=2,
-        default=(5, 20),
+        default=LessonPlan.pupil_ticks,
         metavar=("FROM", "BELOW"),
         help="its turns last so many ticks, before the expert helps (%(default)s)",
     )
@@ -216,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--side-by-side",
         type=int,
-        default=8,
+        default=LessonPlan.side_by_side,
         metavar="K",
         help="lessons at the same time in a process (%(default)s)",
     )
