@@ -8,6 +8,7 @@ from vla_sim.chains import is_possible
 from vla_sim.start_state import draw_start
 from vla_sim.tasks import TASKS, StartScene, Task
 from vla_sim.trials import LONG_TIME_LIMIT_S, time_limit_of
+from vla_sim.wording import bare
 
 SENTENCES = "open the drawer; turn on the light; lift the blue block"
 # Neither the lessons (below 100000) nor the benchmark's held-out scenes (from there on) come this far.
@@ -21,7 +22,7 @@ class Line:
 
     Attributes:
         sentence: What is said.
-        task: The task that has exactly this sentence, or ``None``: then nobody knows what it asks for.
+        task: The task that has this sentence, courtesies aside, or ``None``: then nobody knows what it asks for.
     """
 
     sentence: str
@@ -72,7 +73,8 @@ def scene_for(lines: tuple[Line, ...], seed: int | None = None) -> Scene:
 
 
 def _task_of(sentence: str) -> Task | None:
+    asked = bare(sentence)
     for task in TASKS.values():
-        if sentence in task.sentences or sentence in task.held_out_sentences:
+        if asked in map(bare, (*task.sentences, *task.held_out_sentences)):
             return task
     return None

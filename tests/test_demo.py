@@ -73,11 +73,13 @@ def test_without_a_sentence_three_are_said_that_can_be_done_in_one_scene() -> No
     assert all(is_possible(task, state) for task in tasks)
 
 
-def test_semicolons_separate_and_exact_phrasings_are_known() -> None:
+def test_semicolons_separate_and_phrasings_are_known_courtesies_aside() -> None:
     known, held_out, other = lines_of("turn on  the light; pull the drawer out ;\nLIGHT, please")
     assert (known.sentence, known.task) == ("turn on the light", TASKS["turn_on_light"])
     assert held_out.task is TASKS["open_drawer"]
     assert (other.sentence, other.task) == ("LIGHT, please", None)
+    (polite,) = lines_of("Could you close the drawer please")
+    assert (polite.sentence, polite.task) == ("Could you close the drawer please", TASKS["close_drawer"])
 
 
 @given(st.text(max_size=200))

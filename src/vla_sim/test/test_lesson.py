@@ -13,7 +13,7 @@ from vla_sim.experts.catalogue import make_expert
 from vla_sim.lesson import IDLE_TASK, IDLE_TICKS, Course, Lesson, LessonTick
 from vla_sim.nonsense import HELD_OUT_NONSENSE, nonsense
 from vla_sim.tasks import TASKS
-from vla_sim.wording import worded
+from vla_sim.wording import bare, worded
 
 BLOCK_RGB = {"red": (0.85, 0.08, 0.08), "blue": (0.08, 0.22, 0.9), "pink": (0.98, 0.5, 0.78)}
 CLEAR_M = 0.1  # nearer to the block the hand may hide it
@@ -165,3 +165,13 @@ def test_a_reworded_sentence_keeps_what_it_names_and_is_never_one_that_is_held_o
         assert all(words <= set(said.lower().rstrip(".").split()) for said in drawn)
         assert sentence in drawn
         assert not held_out & {said.lower().rstrip(".") for said in drawn}
+
+
+def test_courtesies_do_not_change_what_a_sentence_asks_for() -> None:
+    rng = np.random.default_rng(0)
+    asked = {name: {bare(said) for said in TASKS[name].sentences} for name in TASKS}
+    for name, task in TASKS.items():
+        for sentence in task.sentences:
+            for said in (worded(sentence, rng) for _ in range(20)):
+                assert [other for other in TASKS if bare(said) in asked[other]] == [name], said
+    assert bare("Could you please close the drawer for me?") in asked["close_drawer"]

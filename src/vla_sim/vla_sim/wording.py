@@ -38,3 +38,16 @@ def worded(sentence: str, rng: np.random.Generator) -> str:
     if capital < _CAPITAL_SHARE:
         sentence = sentence[0].upper() + sentence[1:]
     return sentence + ("." if stop < _STOP_SHARE else "")
+
+
+def bare(sentence: str) -> str:
+    """Return what is left of a sentence without what ``worded`` may have put in, and without articles.
+
+    Sentences that ``worded`` makes of one sentence have one bare sentence.
+    """
+    left = sentence.lower().rstrip(" .?!")
+    for words, pattern in ((_BEFORE, r"^(?:{})\s+"), (_AFTER, r"\s+(?:{})$")):
+        around = re.compile(pattern.format("|".join(map(re.escape, words))))
+        while (shorter := around.sub("", left)) != left:
+            left = shorter
+    return re.sub(r"\bthe ", "", left)
